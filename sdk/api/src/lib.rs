@@ -1,0 +1,14 @@
+//! Words that both halves share: names, labels, and the seam through which everyone reads the cluster.
+//! No IO of its own and no HTTP codes; the control plane is `orchestrator/`, the node is `host/`.
+
+pub mod informer;
+pub mod labels;
+pub mod quantity;
+
+pub use informer::{Change, Changes, Informer, Informers, RawEvent, Source};
+
+/// The Kubernetes minor release whose API this program serves.
+pub const KUBERNETES_VERSION: &str = "v1.37.0";
+
+/// Name under which this program signs what it writes (events, managed fields of its parts).
+pub const NAME: &str = "amphipod";
