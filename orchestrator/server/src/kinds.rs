@@ -1,0 +1,99 @@
+//! The table of all kinds: names, scope, verbs, subresources, defaults, validation, columns, field selectors.
+//! Discovery, OpenAPI, routes, authorization and tables come from it. To add a kind: one file in `kinds/`, one line in [`KINDS`].
+
+mod config_map;
+
+use serde_json::Value;
+
+/// Every built-in kind, in discovery order.
+pub static KINDS: &[&Kind] = &[&config_map::CONFIG_MAP];
+
+/// One kind of the API: a struct of facts and pure functions on JSON values.
+pub struct Kind {
+    /// Empty for the core group.
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub plural: &'static str,
+    pub singular: &'static str,
+    pub short_names: &'static [&'static str],
+    pub categories: &'static [&'static str],
+    pub scope: Scope,
+    /// Discovery's verbs: `create delete deletecollection get list patch update watch`, or a part of them.
+    pub verbs: &'static [&'static str],
+    pub subresources: &'static [Subresource],
+    /// Name of the type in the schema table, `io.k8s.api.core.v1.ConfigMap`.
+    pub schema: &'static str,
+    /// Where objects live in the store: `plural` or `group/plural` of the hub version. Twin APIs share it.
+    pub storage: &'static str,
+    pub update: UpdateRules,
+    /// Defaults that the schema table cannot express; literal ones are already in. Must be idempotent.
+    pub defaults: fn(&mut Value),
+    /// What a client may not set on creation is dropped (status, generated fields).
+    pub prepare_create: fn(&mut Value),
+    /// What a client may not change by the main endpoint is put back from the old object (status), `(new, old)`.
+    pub prepare_update: fn(&mut Value, &Value),
+    /// Problems of an object that is to be stored; empty when it is valid.
+    pub validate: fn(&Value) -> Vec<Problem>,
+    /// Problems of a change, `(new, old)`, beyond `validate(new)`: immutable fields.
+    pub validate_update: fn(&Value, &Value) -> Vec<Problem>,
+    /// Selectable fields beyond metadata.name and metadata.namespace, with their value in this object.
+    pub fields: fn(&Value) -> Vec<(&'static str, String)>,
+    /// Names that `fields` may give; others are refused with 400.
+    pub field_labels: &'static [&'static str],
+    pub columns: &'static [Column],
+    /// The cells of one row, in the order of `columns`; `now` in seconds since the epoch.
+    pub row: fn(&Value, i64) -> Vec<Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Namespaced,
+    Cluster,
+}
+
+/// What an update needs (Kubernetes' per-kind strategies).
+#[derive(Debug, Clone, Copy)]
+pub struct UpdateRules {
+    /// A PUT without resourceVersion is allowed.
+    pub unconditional: bool,
+    /// A PUT of an absent object creates it.
+    pub creates: bool,
+    /// The object has a `spec` whose changes raise `metadata.generation`.
+    pub generation: bool,
+}
+
+/// A subresource as discovery lists it. How it is served is decided in the server by `name`.
+#[derive(Debug, Clone, Copy)]
+pub struct Subresource {
+    pub name: &'static str,
+    pub verbs: &'static [&'static str],
+    /// `(group, version, kind)` of what it takes and gives when that is not the parent's.
+    pub kind: Option<(&'static str, &'static str, &'static str)>,
+}
+
+/// A printer column. `priority` 1 shows only with `-o wide`.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    pub name: &'static str,
+    /// `string`, `integer`, `date`, …
+    pub r#type: &'static str,
+    /// `name` for the name column, else empty.
+    pub format: &'static str,
+    pub description: &'static str,
+    pub priority: i32,
+}
+
+/// One cause of an `Invalid` status. `message` is the whole text after the field:
+/// `Required value: …`, `Invalid value: "x": …`, `Forbidden: …`, `Duplicate value: …`, `Not found: …`, `Unsupported value: …`, `Too long: …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// `FieldValueRequired`, `FieldValueInvalid`, `FieldValueForbidden`, `FieldValueDuplicate`, `FieldValueNotFound`,
+    /// `FieldValueNotSupported`, `FieldValueTooLong`, …
+    pub reason: &'static str,
+    /// `spec.containers[0].image`
+    pub field: String,
+    pub message: String,
+}
+
+pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
