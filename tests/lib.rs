@@ -1,0 +1,1 @@
+//! Tests of the whole: `tidy.rs` reads the sources, `e2e/` runs the built program with real clients.

