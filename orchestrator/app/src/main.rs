@@ -1,1 +1,94 @@
-fn main() {}
+//! `amphipod`: one program. A role is a subcommand; roles that must be apart are this binary run again
+//! (`wasm-worker`, `wasm-compile`: see `host/worker`). `cluster.rs` wires a cluster, `up.rs` runs it for a developer.
+
+mod apply;
+mod bench;
+mod cluster;
+mod connect;
+mod data;
+mod delete;
+mod failure;
+mod get;
+mod keyring;
+mod logs;
+mod manifest;
+mod push;
+mod relay;
+mod report;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Runs Wasm components and OCI images as Kubernetes pods.
+#[derive(Parser)]
+#[command(name = "amphipod", version, max_term_width = 110, disable_help_subcommand = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a whole cluster on this machine: no root needed, nothing on the host is changed
+    Up(up::Up),
+    /// Push a Wasm component or module to a registry as an OCI artifact
+    Push(push::Push),
+    /// Create or change objects from manifests
+    Apply(apply::Apply),
+    /// Show objects
+    Get(get::Get),
+    /// Delete objects
+    Delete(delete::Delete),
+    /// Print what a pod's container wrote
+    Logs(logs::Logs),
+    /// Measure this program and print the figures as JSON
+    Bench(bench::Bench),
+    /// Print a completion script for a shell
+    Completion { shell: clap_complete::Shell },
+    /// Runs guests; started by the node agent
+    #[command(hide = true)]
+    WasmWorker,
+    /// Compiles guests; started by the node agent
+    #[command(hide = true)]
+    WasmCompile,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        // These two must stay single-threaded until they have locked themselves in.
+        Command::WasmWorker => return amphipod_worker::worker_main(),
+        Command::WasmCompile => return amphipod_worker::compile_main(),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "amphipod", &mut std::io::stdout());
+            Ok(())
+        }
+        command => run(command),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::print(&error),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    // The provider is chosen once for every TLS connection of the program; an error only says that it was chosen before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Up(up) => up.run().await,
+            Command::Push(push) => push.run().await,
+            Command::Apply(apply) => apply.run().await,
+            Command::Get(get) => get.run().await,
+            Command::Delete(delete) => delete.run().await,
+            Command::Logs(logs) => logs.run().await,
+            Command::Bench(bench) => bench.run().await,
+            Command::Completion { .. } | Command::WasmWorker | Command::WasmCompile => Ok(()),
+        }
+    });
+    runtime.shutdown_background();
+    done
+}

@@ -1,0 +1,52 @@
+//! The data directory: one folder holds everything a cluster keeps. The store locks and numbers its own part.
+//!
+//! ```text
+//! DIR/server/db     the store          DIR/server/tls   certificates and keys    DIR/server/cred   the key of secrets
+//! DIR/registry      pushed images      DIR/agent        images, logs, volumes    DIR/node-name     who this node is
+//! ```
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::failure::refuse;
+
+pub struct DataDirectory(PathBuf);
+
+impl DataDirectory {
+    /// Makes the folder (0700) when it is missing and checks that it can be written.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let unusable = |error: std::io::Error| refuse(format!("cannot use the data directory {}: {error}", path.display()));
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        let probe = path.join(".writable");
+        fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).map_err(unusable)?;
+        Ok(Self(path.canonicalize().map_err(unusable)?))
+    }
+
+    /// `$XDG_DATA_HOME/amphipod`, else `~/.local/share/amphipod`.
+    pub fn default_path() -> PathBuf {
+        let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| ".".into())).join(".local/share");
+        std::env::var_os("XDG_DATA_HOME").map_or_else(home, PathBuf::from).join("amphipod")
+    }
+
+    /// A folder below, made when it is missing.
+    pub fn folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = self.0.join(name);
+        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        Ok(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A one-line fact that must stay the same for the life of the data: what is kept, else `proposed`, which is then kept.
+    pub fn remember(&self, name: &str, proposed: &str) -> anyhow::Result<String> {
+        let path = self.0.join(name);
+        if let Ok(kept) = fs::read_to_string(&path) {
+            return Ok(kept.trim().to_owned());
+        }
+        fs::write(&path, format!("{proposed}\n"))?;
+        Ok(proposed.to_owned())
+    }
+}

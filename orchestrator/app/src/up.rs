@@ -1,0 +1,180 @@
+//! `amphipod up`: a cluster for one machine and one developer. Rootless, on loopback; Ctrl-C ends it, the data stays.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cluster::{Cluster, Settings};
+use crate::data::DataDirectory;
+use crate::failure::refuse;
+use crate::report::Report;
+
+/// Everything that was started has this long to end.
+const SHUTDOWN_SECONDS: u64 = 4;
+
+#[derive(Args, Clone)]
+#[command(after_help = "Examples:\n  amphipod up\n  amphipod up --data-dir ./cluster --kubeconfig ./kubeconfig --port 0")]
+pub struct Up {
+    /// Where the cluster keeps its data (default: ~/.local/share/amphipod)
+    #[arg(long, env = "AMPHIPOD_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Write the kubeconfig here, for the owner alone; else a context is merged into ~/.kube/config
+    #[arg(long)]
+    pub kubeconfig: Option<PathBuf>,
+    /// Port of the API server; 0 takes any and prints it
+    #[arg(long, default_value_t = 6443)]
+    pub port: u16,
+    /// Name of this machine's node (default: its hostname)
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// Label of the node, KEY=VALUE; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub node_label: Vec<String>,
+    /// Taint of the node, KEY=VALUE:EFFECT; may be repeated
+    #[arg(long, value_name = "KEY=VALUE:EFFECT")]
+    pub node_taint: Vec<String>,
+    /// Port of the built-in image registry; 0 takes any and prints it (default: 5000, or any when that is taken)
+    #[arg(long)]
+    pub registry_port: Option<u16>,
+    /// Addresses of pods (default: a free /16 of 127.42-127.127)
+    #[arg(long)]
+    pub cluster_cidr: Option<String>,
+    /// Addresses of Services (default: a free /16 of 127.42-127.127)
+    #[arg(long)]
+    pub service_cidr: Option<String>,
+    /// Ports for Services of type NodePort
+    #[arg(long, default_value = "30000-32767")]
+    pub service_node_port_range: String,
+    /// Parts to leave out: registry, scheduler, controllers, node
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub disable: Vec<String>,
+    /// What to log to stderr: error, warn, info, debug, or a filter like `amphipod_server=debug`
+    #[arg(long, default_value = "warn", env = "AMPHIPOD_LOG")]
+    pub log: String,
+}
+
+const PARTS: &[&str] = &["registry", "scheduler", "controllers", "node"];
+
+impl Up {
+    pub async fn run(self) -> anyhow::Result<()> {
+        start_log(&self.log)?;
+        let report = Report::start();
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let settings = self.settings()?;
+        let mut cluster = tokio::select! {
+            cluster = Cluster::start(settings, &report) => cluster?,
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        };
+        let failed = tokio::select! {
+            ready = cluster.ready() => ready.err(),
+            _ = interrupt.recv() => return end(cluster, &report).await,
+            _ = terminate.recv() => return end(cluster, &report).await,
+        };
+        if let Some(error) = failed {
+            cluster.stop().await;
+            return Err(error);
+        }
+        print!("{}", summary(&cluster));
+        let ended = tokio::select! {
+            _ = interrupt.recv() => None,
+            _ = terminate.recv() => None,
+            error = cluster.failed() => Some(error),
+        };
+        end(cluster, &report).await?;
+        ended.map_or(Ok(()), Err)
+    }
+
+    /// Checks every flag before anything listens.
+    fn settings(&self) -> anyhow::Result<Settings> {
+        for part in &self.disable {
+            if !PARTS.contains(&part.as_str()) {
+                return Err(refuse(format!("--disable {part}: the parts are {}", PARTS.join(", "))));
+            }
+        }
+        let labels = self.node_label.iter().map(|text| label(text)).collect::<anyhow::Result<_>>()?;
+        let taints = self.node_taint.iter().map(|text| taint(text)).collect::<anyhow::Result<_>>()?;
+        let data = DataDirectory::open(&self.data_dir.clone().unwrap_or_else(DataDirectory::default_path))?;
+        Ok(Settings {
+            data,
+            kubeconfig: self.kubeconfig.clone(),
+            port: self.port,
+            node_name: self.node_name.clone(),
+            node_labels: labels,
+            node_taints: taints,
+            registry_port: self.registry_port,
+            cluster_cidr: self.cluster_cidr.clone(),
+            service_cidr: self.service_cidr.clone(),
+            node_ports: port_range(&self.service_node_port_range)?,
+            disabled: self.disable.clone(),
+        })
+    }
+}
+
+fn label(text: &str) -> anyhow::Result<(String, String)> {
+    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    let (key, value) = pair.ok_or_else(|| refuse(format!("--node-label {text:?}: write KEY=VALUE")))?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// `(key, value, effect)` of `KEY=VALUE:EFFECT` or `KEY:EFFECT`.
+fn taint(text: &str) -> anyhow::Result<(String, String, String)> {
+    let wrong = || refuse(format!("--node-taint {text:?}: write KEY=VALUE:EFFECT, EFFECT one of NoSchedule, PreferNoSchedule, NoExecute"));
+    let (pair, effect) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    if key.is_empty() || !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
+        return Err(wrong());
+    }
+    Ok((key.to_owned(), value.to_owned(), effect.to_owned()))
+}
+
+fn port_range(text: &str) -> anyhow::Result<(u16, u16)> {
+    let ports = text.split_once('-').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
+    ports.filter(|(low, high)| *low > 0 && low <= high)
+        .ok_or_else(|| refuse(format!("--service-node-port-range {text:?}: write LOW-HIGH, as 30000-32767")))
+}
+
+fn start_log(filter: &str) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| refuse(format!("--log {filter:?}: {error}")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+async fn end(cluster: Cluster, report: &Report) -> anyhow::Result<()> {
+    report.line("ending; the data stays");
+    let limit = Duration::from_secs(SHUTDOWN_SECONDS);
+    tokio::time::timeout(limit, cluster.stop()).await.context("some parts did not end in time")
+}
+
+/// What to type next.
+fn summary(cluster: &Cluster) -> String {
+    let kubeconfig = cluster.kubeconfig.display();
+    let registry = cluster.registry.map_or_else(|| "none".to_owned(), |address: SocketAddr| format!("localhost:{}", address.port()));
+    format!(
+        "\n  API server   {}\n  Registry     {registry}\n  Node         {}\n  Kubeconfig   {kubeconfig}\n\n\
+         Next:\n  export KUBECONFIG={kubeconfig}\n  amphipod push ./hello.wasm {registry}/hello:v1\n  \
+         kubectl apply -f examples/hello/\n  kubectl get pods -o wide\n\nCtrl-C ends the cluster; the data stays.\n",
+        cluster.url, cluster.node,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_checked_before_anything_starts() {
+        assert_eq!(label("a=b=c").unwrap(), ("a".into(), "b=c".into()));
+        assert!(label("a").is_err());
+        assert_eq!(taint("k=v:NoSchedule").unwrap(), ("k".into(), "v".into(), "NoSchedule".into()));
+        assert_eq!(taint("k:NoExecute").unwrap(), ("k".into(), "".into(), "NoExecute".into()));
+        assert!(taint("k=v:Never").is_err());
+        assert_eq!(port_range("30000-32767").unwrap(), (30000, 32767));
+        assert!(port_range("9-1").is_err());
+    }
+}

@@ -1,0 +1,9 @@
+//! The built program with real clients: kubectl, curl-like HTTP, a real registry. One binary; each test has a
+//! cluster of its own in a temporary folder. Adding a case is adding a file and its line here.
+
+mod access;
+mod bad_input;
+mod cluster;
+mod hello;
+mod objects;
+mod survival;
