@@ -6,4 +6,5 @@ mod bad_input;
 mod cluster;
 mod hello;
 mod objects;
+mod registries;
 mod survival;

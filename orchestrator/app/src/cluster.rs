@@ -1,0 +1,158 @@
+//! A whole cluster in this process: its parts in the order they start. They meet only here.
+//!
+//! ```text
+//!  networks ─► listeners ─► store ─► certificates ─► API server ─► bootstrap objects
+//!                                                       ├─► registry
+//!                                                       ├─► scheduler, controllers   (in-process clients)
+//!                                                       └─► node: runtime, agent, proxy
+//! ```
+
+mod address;
+mod control;
+mod node;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use amphipod_server::certificates::{Certificates, Sans, Subject, kubeconfig};
+use amphipod_store::{RaftStore, Store};
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Node;
+use kube::Api;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::data::DataDirectory;
+use crate::failure::refuse;
+use crate::relay::LocalRelay;
+use crate::report::Report;
+
+/// What `up` was asked, checked.
+pub struct Settings {
+    pub data: DataDirectory,
+    pub kubeconfig: Option<PathBuf>,
+    pub port: u16,
+    pub node_name: Option<String>,
+    pub node_labels: Vec<(String, String)>,
+    /// `(key, value, effect)`
+    pub node_taints: Vec<(String, String, String)>,
+    pub registry_port: Option<u16>,
+    pub cluster_cidr: Option<String>,
+    pub service_cidr: Option<String>,
+    pub node_ports: (u16, u16),
+    pub disabled: Vec<String>,
+}
+
+impl Settings {
+    fn enabled(&self, part: &str) -> bool {
+        !self.disabled.iter().any(|name| name == part)
+    }
+}
+
+/// A running cluster. Its parts are tasks that end when `shutdown` is cancelled.
+pub struct Cluster {
+    pub url: String,
+    pub node: String,
+    pub kubeconfig: PathBuf,
+    pub registry: Option<SocketAddr>,
+    has_node: bool,
+    client: kube::Client,
+    store: Arc<dyn Store>,
+    parts: JoinSet<anyhow::Result<()>>,
+    shutdown: CancellationToken,
+    _networks: amphipod_net::Cidrs,
+}
+
+impl Cluster {
+    pub async fn start(settings: Settings, report: &Report) -> anyhow::Result<Self> {
+        let (mut parts, shutdown) = (JoinSet::new(), CancellationToken::new());
+        let networks = address::networks(&settings)?;
+        let network = address::network(&settings, &networks)?;
+        let listeners = address::api_listeners(&settings, network.node_ip())?;
+        let url = format!("https://127.0.0.1:{}", listeners[0].local_addr()?.port());
+        let hostname = address::hostname();
+        let node = settings.data.remember("node-name", settings.node_name.as_deref().unwrap_or(&hostname))?;
+
+        let store = open_store(&settings)?;
+        report.line("store open");
+        let sans = Sans::new(&hostname, address::service_ip(&networks), &[network.node_ip().to_string()]);
+        let certificates = Arc::new(Certificates::open(&settings.data.folder("server/tls")?, sans)?);
+        let relay = Arc::new(LocalRelay::default());
+        let parent = control::Parent { settings: &settings, store: store.clone(), certificates: certificates.clone(), relay: relay.clone() };
+        let server = control::server(parent, &networks).await?;
+        control::serve(&server, listeners, &certificates, &mut parts, &shutdown)?;
+        report.line(format!("API server at {url}"));
+        let registry = control::registry(&settings, &mut parts, &shutdown).await?;
+        control::bootstrap(&server, &networks, &network, &url).await?;
+        let informers = control::start_loops(&server, &settings, &certificates, &mut parts, &shutdown);
+        let has_node = settings.enabled("node");
+        if has_node {
+            let parent = node::Parent { settings: &settings, server: &server, relay: &relay, network, informers };
+            node::start(parent, &node, &mut parts, &shutdown).await?;
+        }
+        let kubeconfig = write_kubeconfig(&settings, &certificates, &url)?;
+        let client = server.client(amphipod_server::seams::Identity::system_masters());
+        Ok(Self { url, node, kubeconfig, registry, has_node, client, store, parts, shutdown, _networks: networks })
+    }
+
+    /// Waits until the node is Ready; fails when a part ends before.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        if !self.has_node {
+            return Ok(());
+        }
+        let api: Api<Node> = Api::all(self.client.clone());
+        let is_ready = |node: Option<&Node>| {
+            let conditions = node.and_then(|node| node.status.as_ref()?.conditions.as_ref());
+            conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+        };
+        let name = self.node.clone();
+        tokio::select! {
+            ready = kube::runtime::wait::await_condition(api, &name, is_ready) => ready.map(drop).context("the node does not get ready"),
+            error = self.failed() => Err(error),
+        }
+    }
+
+    /// Why a part ended by itself.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        match self.parts.join_next().await {
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => anyhow::Error::new(error).context("a part of the cluster failed"),
+            Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of the cluster ended by itself"),
+        }
+    }
+
+    /// Ends every part, the store last.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        while self.parts.join_next().await.is_some() {}
+        self.store.shutdown().await;
+    }
+}
+
+fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    let directory = settings.data.folder("server/db")?;
+    let store = RaftStore::open(amphipod_store::Options::new(directory));
+    Ok(Arc::new(store.map_err(|error| refuse(error.to_string()))?))
+}
+
+/// A file of its own when one was named, else a context in the user's file.
+fn write_kubeconfig(settings: &Settings, certificates: &Certificates, url: &str) -> anyhow::Result<PathBuf> {
+    let subject = Subject::new("amphipod-admin", &["system:masters"]);
+    let client = certificates.kept_client("admin", &subject, jiff::Timestamp::now())?;
+    let context = kubeconfig::Context { name: "amphipod", server: url, authority: certificates.authority_pem(), client: &client };
+    match &settings.kubeconfig {
+        Some(path) => {
+            kubeconfig::write_kubeconfig(path, &context).map_err(|error| refuse(format!("--kubeconfig {}: {error}", path.display())))?;
+            Ok(path.clone())
+        }
+        None => {
+            let environment = std::env::var("KUBECONFIG").ok();
+            let home = std::env::var_os("HOME").map(PathBuf::from);
+            let path = kubeconfig::kubeconfig_path(environment.as_deref(), home.as_deref());
+            let path = path.ok_or_else(|| refuse("no HOME to keep a kubeconfig in: name a file with --kubeconfig"))?;
+            kubeconfig::merge_kubeconfig(&path, &context)?;
+            Ok(path)
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The way from the API to an agent in this process: the agent's own router, called as a service. (An agent on another
+//! machine will hold the same door open over the connection that it dials.)
+
+use std::collections::HashMap;
+
+use amphipod_server::seams::{Relay, RelayError};
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use parking_lot::RwLock;
+use tower::ServiceExt as _;
+
+#[derive(Default)]
+pub struct LocalRelay {
+    agents: RwLock<HashMap<String, Router>>,
+}
+
+impl LocalRelay {
+    /// From now on requests for this node go to this router.
+    pub fn register(&self, node: &str, agent: Router) {
+        self.agents.write().insert(node.to_owned(), agent);
+    }
+}
+
+#[async_trait]
+impl Relay for LocalRelay {
+    async fn request(&self, node: &str, request: http::Request<Body>) -> Result<http::Response<Body>, RelayError> {
+        let agent = self.agents.read().get(node).cloned();
+        let agent = agent.ok_or_else(|| RelayError(format!("no connection to node {node:?}")))?;
+        agent.oneshot(request).await.map_err(|never| match never {})
+    }
+}
