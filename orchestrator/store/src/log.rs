@@ -211,7 +211,9 @@ impl Tail {
             let gone = self.sealed.iter().take_while(|segment| segment.last_index.is_none_or(|last| last <= floor.index));
             let gone = gone.count();
             for segment in self.sealed.drain(..gone) {
-                if let Err(error) = self.disk.remove(&frame::name(segment.number)) {
+                // One by one and synced, so that no crash leaves a hole.
+                let removed = self.disk.remove(&frame::name(segment.number)).and_then(|()| self.disk.sync());
+                if let Err(error) = removed {
                     tracing::warn!(%error, "an old log segment cannot be removed");
                 }
             }

@@ -10,6 +10,8 @@ mod log_store;
 mod network;
 mod open;
 pub(crate) mod state_machine;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::path::PathBuf;
@@ -38,7 +40,7 @@ const CHECKPOINT_BYTES: usize = 16 << 20;
 const CHECKPOINT_SECONDS: u64 = 60;
 /// Unsaved changes beyond which writes are refused: the checkpointer cannot keep up.
 const UNSAVED_BYTES_MAX: usize = 256 << 20;
-/// Entries that stay in the log behind the checkpoint, far from what openraft may still look at.
+/// Far from what openraft may still look at.
 const PURGE_MARGIN: u64 = 1000;
 /// Heartbeats of nodes: they must pass when the state is full.
 const LEASES: &str = "coordination.k8s.io/leases";
@@ -55,6 +57,8 @@ pub struct Options {
     /// A checkpoint is due after this many changed bytes, or this long after the last one.
     pub checkpoint_bytes: usize,
     pub checkpoint_every: Duration,
+    /// Entries that stay in the log behind the checkpoint.
+    pub purge_margin: u64,
 }
 
 impl Options {
@@ -65,6 +69,7 @@ impl Options {
             segment_bytes: SEGMENT_BYTES,
             checkpoint_bytes: CHECKPOINT_BYTES,
             checkpoint_every: Duration::from_secs(CHECKPOINT_SECONDS),
+            purge_margin: PURGE_MARGIN,
         }
     }
 }
@@ -250,14 +255,14 @@ async fn checkpoint(
     let applied = taken.state.place.applied;
     *ledger.saved.lock() = taken.state.place;
     if let Some(applied) = applied {
-        purge(raft, applied.index).await;
+        purge(raft, applied.index, ledger.purge_margin).await;
     }
     Ok(())
 }
 
 /// Lets openraft drop the log that the checkpoint covers. Not doing so is harmless: the next checkpoint tries again.
-async fn purge(raft: &Raft<Types, StateMachine>, saved: u64) {
-    let Some(upto) = saved.checked_sub(PURGE_MARGIN) else { return };
+async fn purge(raft: &Raft<Types, StateMachine>, saved: u64, margin: u64) {
+    let Some(upto) = saved.checked_sub(margin) else { return };
     let told = async {
         raft.trigger().snapshot().await.ok()?;
         let wait = raft.wait(Some(Duration::from_secs(5)));

@@ -63,6 +63,7 @@ impl RaftStore {
             unsaved: Mutex::new(Unsaved { state: found.state, ..Unsaved::default() }),
             due: Notify::new(),
             due_bytes: options.checkpoint_bytes,
+            purge_margin: options.purge_margin,
         });
         let machine = StateMachine::new(view.clone(), waiters.clone(), ledger.clone());
         let log = LogStore::start(found.recovered).map_err(|error| Error::Unavailable(error.to_string()))?;

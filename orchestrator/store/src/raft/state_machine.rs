@@ -29,6 +29,8 @@ pub(crate) struct Ledger {
     /// Rung when this many bytes are unsaved.
     pub due: Notify,
     pub due_bytes: usize,
+    /// Entries that stay in the log behind the checkpoint.
+    pub purge_margin: u64,
 }
 
 /// The state, and which of its rows no checkpoint holds yet.
