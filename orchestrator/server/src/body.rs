@@ -1,0 +1,113 @@
+//! What a client sent: read within the limit, then decoded from JSON, YAML or Kubernetes' protobuf into one JSON value.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+
+use crate::call::{Call, FieldValidation, text};
+use crate::limits::BODY_BYTES_MAX;
+use crate::registry::api_version;
+use crate::reply::Status;
+
+const ACCEPTED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+/// A decoded body, and what is to be said about it.
+pub struct Input {
+    pub value: Value,
+    pub warnings: Vec<String>,
+}
+
+/// The type a body is expected to be: `(group/version, kind, schema)`.
+#[derive(Clone)]
+pub struct Expected {
+    pub api_version: String,
+    pub kind: &'static str,
+    pub schema: Option<&'static str>,
+}
+
+pub async fn bytes(body: Body) -> Result<Bytes, Status> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large()),
+        Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
+    }
+}
+
+/// A body of the request's own kind.
+pub async fn object(call: &Call, body: Body, validation: FieldValidation) -> Result<Input, Status> {
+    let kind = call.kind();
+    let expected = Expected { api_version: api_version(kind), kind: kind.kind, schema: Some(kind.schema) };
+    let bytes = bytes(body).await?;
+    decode((call.header(CONTENT_TYPE), &bytes), &expected, validation)
+}
+
+/// Decodes and checks that the body is what the address takes; a body that names no type is taken to be it.
+pub fn decode(
+    (content_type, bytes): (&str, &Bytes), expected: &Expected, validation: FieldValidation,
+) -> Result<Input, Status> {
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    let (value, problems) = match media {
+        "application/vnd.kubernetes.protobuf" => (protobuf(bytes, expected)?, Vec::new()),
+        "application/yaml" => from_yaml(bytes, expected)?,
+        "" | "application/json" | "text/plain" | "application/x-www-form-urlencoded" => from_json(bytes, expected)?,
+        _ => return Err(Status::unsupported_media_type(ACCEPTED)),
+    };
+    check_type(&value, expected)?;
+    let warnings = verdict(problems, expected, validation)?;
+    Ok(Input { value, warnings })
+}
+
+/// Unknown and duplicate fields refuse the body, are warned of, or pass.
+pub fn verdict(problems: Vec<String>, expected: &Expected, validation: FieldValidation) -> Result<Vec<String>, Status> {
+    match validation {
+        FieldValidation::Strict if !problems.is_empty() => {
+            let why = format!("strict decoding error: {}", problems.join(", "));
+            Err(cannot_be_handled(expected, &why))
+        }
+        FieldValidation::Ignore => Ok(Vec::new()),
+        _ => Ok(problems),
+    }
+}
+
+pub fn cannot_be_handled(expected: &Expected, why: &str) -> Status {
+    let version = expected.api_version.rsplit('/').next().unwrap_or_default();
+    let kind = expected.kind;
+    Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
+}
+
+fn check_type(value: &Value, expected: &Expected) -> Result<(), Status> {
+    if !value.is_object() {
+        return Err(Status::bad_request("the object provided is unrecognized (must be of type Object)"));
+    }
+    let (given_version, given_kind) = (text(value, &["apiVersion"]), text(value, &["kind"]));
+    if !given_kind.is_empty() && given_kind != expected.kind {
+        let version = given_version.rsplit('/').next().unwrap_or_default();
+        let wanted = expected.kind;
+        let why = format!("{given_kind} in version \"{version}\" cannot be handled as a {wanted}: converting (unrecognized kind) to ({wanted}): unknown conversion");
+        return Err(Status::bad_request(why));
+    }
+    if !given_version.is_empty() && given_version != expected.api_version {
+        let wanted = &expected.api_version;
+        let why = format!("the API version in the data ({given_version}) does not match the expected API version ({wanted})");
+        return Err(Status::bad_request(why));
+    }
+    Ok(())
+}
+
+fn from_json(bytes: &Bytes, _expected: &Expected) -> Result<(Value, Vec<String>), Status> {
+    let value = serde_json::from_slice(bytes);
+    let value = value.map_err(|error| Status::bad_request(format!("the object provided is unrecognized: {error}")))?;
+    Ok((value, Vec::new()))
+}
+
+fn from_yaml(bytes: &Bytes, expected: &Expected) -> Result<(Value, Vec<String>), Status> {
+    let value: Result<Value, _> = serde_yaml_ng::from_slice(bytes);
+    let value = value.map_err(|error| Status::bad_request(format!("error converting YAML to JSON: {error}")))?;
+    from_json(&value.to_string().into(), expected)
+}
+
+fn protobuf(_bytes: &Bytes, _expected: &Expected) -> Result<Value, Status> {
+    Err(Status::unsupported_media_type(ACCEPTED))
+}

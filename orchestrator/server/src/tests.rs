@@ -1,0 +1,156 @@
+//! The router, driven in process over a memory store: tables of request and reply.
+
+mod reading;
+mod serving;
+mod writing;
+
+use std::sync::Arc;
+
+use amphipod_store::MemoryStore;
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use crate::kinds::{ALL_VERBS, KINDS, Kind, Problem, Scope, Subresource, UpdateRules};
+use crate::seams::{Attributes, Authorize, Decision, Identity};
+use crate::{Options, Server};
+
+/// Everything is allowed but what `mallory` asks.
+struct AllButMallory;
+
+impl Authorize for AllButMallory {
+    fn authorize(&self, identity: &Identity, _attributes: &Attributes) -> Decision {
+        let reason = String::new();
+        if identity.user == "mallory" { Decision::Denied { reason } } else { Decision::Allowed { reason } }
+    }
+}
+
+const STATUS: Subresource = Subresource { name: "status", verbs: &["get", "patch", "update"], kind: None };
+const SCALE: Subresource =
+    Subresource { name: "scale", verbs: &["get", "patch", "update"], kind: Some(("autoscaling", "v1", "Scale")) };
+
+const fn kind(names: (&'static str, &'static str, &'static str), storage: &'static str, scope: Scope) -> Kind {
+    Kind {
+        group: names.0,
+        version: "v1",
+        kind: names.1,
+        plural: names.2,
+        singular: "",
+        short_names: &[],
+        categories: &[],
+        scope,
+        verbs: ALL_VERBS,
+        subresources: &[STATUS, SCALE],
+        schema: "",
+        storage,
+        update: UpdateRules { unconditional: true, creates: false, generation: true },
+        defaults: |_| {},
+        prepare_create: |_| {},
+        prepare_update: |new, old| {
+            if let Some(status) = old.get("status") {
+                new["status"] = status.clone();
+            }
+        },
+        validate: |_| Vec::new(),
+        validate_update: |_, _| Vec::new(),
+        fields: |_| Vec::new(),
+        field_labels: &[],
+        columns: &[],
+        row: |_, _| Vec::new(),
+    }
+}
+
+static NAMESPACE: Kind = Kind {
+    subresources: &[STATUS, Subresource { name: "finalize", verbs: &["update"], kind: None }],
+    prepare_create: |value| {
+        value["spec"]["finalizers"] = json!(["kubernetes"]);
+        value["status"]["phase"] = "Active".into();
+    },
+    ..kind(("", "Namespace", "namespaces"), "namespaces", Scope::Cluster)
+};
+static POD: Kind = Kind {
+    subresources: &[
+        STATUS,
+        Subresource { name: "binding", verbs: &["create"], kind: Some(("", "v1", "Binding")) },
+        Subresource { name: "eviction", verbs: &["create"], kind: Some(("policy", "v1", "Eviction")) },
+    ],
+    fields: |value| vec![("spec.nodeName", value["spec"]["nodeName"].as_str().unwrap_or_default().to_owned())],
+    field_labels: &["spec.nodeName"],
+    ..kind(("", "Pod", "pods"), "pods", Scope::Namespaced)
+};
+static DEPLOYMENT: Kind = Kind {
+    schema: "io.k8s.api.apps.v1.Deployment",
+    validate: |value| {
+        let missing = value["spec"]["selector"].is_null();
+        let problem = || Problem {
+            reason: "FieldValueRequired",
+            field: "spec.selector".to_owned(),
+            message: "Required value".to_owned(),
+        };
+        missing.then(problem).into_iter().collect()
+    },
+    ..kind(("apps", "Deployment", "deployments"), "apps/deployments", Scope::Namespaced)
+};
+static LEASE: Kind = Kind {
+    update: UpdateRules { unconditional: false, creates: true, generation: false },
+    ..kind(("coordination.k8s.io", "Lease", "leases"), "coordination.k8s.io/leases", Scope::Namespaced)
+};
+
+/// A server with the namespace `d` and these four kinds beside the table's ConfigMap.
+async fn server() -> Server {
+    let config_map = KINDS.iter().find(|kind| kind.kind == "ConfigMap").unwrap();
+    let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
+    options.kinds = vec![config_map, &NAMESPACE, &POD, &DEPLOYMENT, &LEASE];
+    options.clock = Arc::new(|| "2026-01-02T03:04:05.6Z".parse().unwrap());
+    let server = Server::new(options).await.unwrap();
+    let (status, body) = send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
+    assert_eq!(status, StatusCode::CREATED, "{body}");
+    server
+}
+
+fn request(line: &str, body: Vec<u8>) -> Request<Body> {
+    let (method, uri) = line.split_once(' ').unwrap();
+    let content_type = match method {
+        "PATCH" => "application/merge-patch+json",
+        _ => "application/json",
+    };
+    let mut request = Request::builder().method(method).uri(uri).body(Body::from(body)).unwrap();
+    request.headers_mut().insert("content-type", content_type.parse().unwrap());
+    request.headers_mut().insert("user-agent", "test/1".parse().unwrap());
+    request.extensions_mut().insert(Identity::system_masters());
+    request
+}
+
+async fn raw(server: &Server, request: Request<Body>) -> Response<Body> {
+    let router: Router = server.router();
+    router.oneshot(request).await.unwrap()
+}
+
+async fn read(response: Response<Body>) -> (StatusCode, Value) {
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap_or(Value::String(String::from_utf8_lossy(&bytes).into_owned())))
+}
+
+async fn send(server: &Server, line: &str, body: Value) -> (StatusCode, Value) {
+    let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    read(raw(server, request(line, bytes)).await).await
+}
+
+/// `code message` of a refusal, `code kind/name` of an object.
+async fn brief(server: &Server, line: &str, body: Value) -> String {
+    let (status, reply) = send(server, line, body).await;
+    let code = status.as_u16();
+    match (reply["message"].as_str(), reply["kind"].as_str()) {
+        (Some(message), Some("Status")) => format!("{code} {} {message}", reply["reason"].as_str().unwrap_or("-")),
+        (_, Some(kind)) => format!("{code} {kind}/{}", reply["metadata"]["name"].as_str().unwrap_or("-")),
+        _ => format!("{code} {reply}"),
+    }
+}
+
+async fn check(server: &Server, line: &str, body: Value, expected: expect_test::Expect) {
+    expected.assert_eq(&brief(server, line, body).await);
+}

@@ -1,0 +1,1 @@
+//! Discovery, reviews, the road.
