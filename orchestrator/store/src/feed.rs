@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
@@ -39,8 +39,14 @@ pub(crate) struct Feed {
     floor: Revision,
     rings: RwLock<HashMap<ResourceId, Arc<Ring>>>,
     total_bytes: AtomicUsize,
+    progress: Arc<Progress>,
+}
+
+#[derive(Debug)]
+struct Progress {
     /// Every event up to here lies in its ring.
-    revision: Arc<AtomicU64>,
+    revision: AtomicU64,
+    closed: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -67,7 +73,7 @@ impl Feed {
             floor,
             rings: RwLock::default(),
             total_bytes: AtomicUsize::new(0),
-            revision: Arc::new(AtomicU64::new(floor)),
+            progress: Arc::new(Progress { revision: AtomicU64::new(floor), closed: AtomicBool::new(false) }),
         }
     }
 
@@ -87,7 +93,7 @@ impl Feed {
             self.push(&ring, event.clone());
         }
         self.shrink();
-        self.revision.store(revision, Ordering::Release);
+        self.progress.revision.store(revision, Ordering::Release);
         for (_, ring) in woken {
             ring.wake.send_replace(());
         }
@@ -105,12 +111,15 @@ impl Feed {
         if after < floor {
             return Err(Error::Expired { asked: after, oldest: floor });
         }
-        Ok(Cursor { ring, woken, next, after, published: self.revision.clone() })
+        Ok(Cursor { ring, woken, next, after, progress: self.progress.clone() })
     }
 
     /// Ends every watch: what was published can still be read.
     pub fn close(&self) {
-        self.rings.write().clear();
+        self.progress.closed.store(true, Ordering::Release);
+        for ring in self.rings.read().values() {
+            ring.wake.send_replace(());
+        }
     }
 
     fn ring(&self, resource: ResourceId) -> Arc<Ring> {
@@ -178,7 +187,7 @@ pub(crate) struct Cursor {
     woken: watch::Receiver<()>,
     next: u64,
     after: Revision,
-    published: Arc<AtomicU64>,
+    progress: Arc<Progress>,
 }
 
 impl Cursor {
@@ -216,7 +225,8 @@ impl Watch for Cursor {
             if !batch.is_empty() {
                 return Ok(batch);
             }
-            if self.woken.changed().await.is_err() {
+            let closed = self.progress.closed.load(Ordering::Acquire);
+            if closed || self.woken.changed().await.is_err() {
                 return Err(Error::Unavailable("shutting down".into()));
             }
         }
@@ -224,7 +234,7 @@ impl Watch for Cursor {
 
     fn revision(&self) -> Revision {
         // Read before the ring is: every event up to here is then either in the ring or behind the cursor.
-        let published = self.published.load(Ordering::Acquire);
+        let published = self.progress.revision.load(Ordering::Acquire);
         let events = self.ring.events.lock();
         let drained = self.next >= events.first + events.queue.len() as u64;
         if drained { self.after.max(published) } else { self.after }

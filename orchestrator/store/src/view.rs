@@ -17,7 +17,8 @@ pub(crate) struct View {
     root: ArcSwap<Root>,
     feed: Feed,
     pins: Mutex<Pins>,
-    revision: watch::Sender<Revision>,
+    /// The revision that readers see; `None` once closed.
+    revision: watch::Sender<Option<Revision>>,
 }
 
 impl View {
@@ -28,7 +29,7 @@ impl View {
             root: ArcSwap::from_pointee(root),
             feed: Feed::new(revision, limits),
             pins: Mutex::default(),
-            revision: watch::Sender::new(revision),
+            revision: watch::Sender::new(Some(revision)),
         }
     }
 
@@ -37,7 +38,7 @@ impl View {
         self.root.store(Arc::new(root));
         self.feed.publish(events, revision);
         if !events.is_empty() {
-            self.revision.send_replace(revision);
+            self.revision.send_replace(Some(revision));
         }
     }
 
@@ -72,12 +73,16 @@ impl View {
 
     pub async fn reached(&self, revision: Revision) -> Result<(), Error> {
         let mut seen = self.revision.subscribe();
-        let reached = seen.wait_for(|current| *current >= revision).await;
-        reached.map(drop).map_err(|_| Error::Unavailable("shutting down".into()))
+        let reached = seen.wait_for(|current| current.is_none_or(|current| current >= revision)).await;
+        match reached.as_deref() {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) | Err(_) => Err(Error::Unavailable("shutting down".into())),
+        }
     }
 
-    /// Ends every watch.
+    /// Ends every watch and every wait.
     pub fn close(&self) {
+        self.revision.send_replace(None);
         self.feed.close();
     }
 }
