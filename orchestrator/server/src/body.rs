@@ -1,5 +1,6 @@
 //! What a client sent: read within the limit, then decoded from JSON, YAML or Kubernetes' protobuf into one JSON value.
 
+use amphipod_schema::{ParseError, Parsed, TypeRef};
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -19,12 +20,21 @@ pub struct Input {
     pub warnings: Vec<String>,
 }
 
-/// The type a body is expected to be: `(group/version, kind, schema)`.
+/// The type a body is expected to be.
 #[derive(Clone)]
 pub struct Expected {
     pub api_version: String,
     pub kind: &'static str,
-    pub schema: Option<&'static str>,
+    /// `None` for custom resources: nothing is known of their fields.
+    pub ty: Option<TypeRef>,
+}
+
+impl Expected {
+    /// A type of the schema table that is no entry of the registry, as `autoscaling/v1 Scale`.
+    pub fn known(api_version: &str, kind: &'static str) -> Self {
+        let ty = amphipod_schema::table().by_kind(api_version, kind);
+        Self { api_version: api_version.to_owned(), kind, ty }
+    }
 }
 
 pub async fn bytes(body: Body) -> Result<Bytes, Status> {
@@ -37,10 +47,14 @@ pub async fn bytes(body: Body) -> Result<Bytes, Status> {
 
 /// A body of the request's own kind.
 pub async fn object(call: &Call, body: Body, validation: FieldValidation) -> Result<Input, Status> {
-    let kind = call.kind();
-    let expected = Expected { api_version: api_version(kind), kind: kind.kind, schema: Some(kind.schema) };
+    let expected = expected(call);
     let bytes = bytes(body).await?;
     decode((call.header(CONTENT_TYPE), &bytes), &expected, validation)
+}
+
+/// The request's own kind.
+pub fn expected(call: &Call) -> Expected {
+    Expected { api_version: api_version(call.kind()), kind: call.kind().kind, ty: call.entry.ty }
 }
 
 /// Decodes and checks that the body is what the address takes; a body that names no type is taken to be it.
@@ -96,10 +110,29 @@ fn check_type(value: &Value, expected: &Expected) -> Result<(), Status> {
     Ok(())
 }
 
-fn from_json(bytes: &Bytes, _expected: &Expected) -> Result<(Value, Vec<String>), Status> {
-    let value = serde_json::from_slice(bytes);
-    let value = value.map_err(|error| Status::bad_request(format!("the object provided is unrecognized: {error}")))?;
-    Ok((value, Vec::new()))
+fn from_json(bytes: &Bytes, expected: &Expected) -> Result<(Value, Vec<String>), Status> {
+    match amphipod_schema::parse(bytes, expected.ty) {
+        Ok(Parsed { value, problems }) => Ok((value, problems)),
+        Err(error) => {
+            // An object of another kind is told so, not which of its fields does not fit.
+            if let Ok(value) = serde_json::from_slice(bytes) {
+                check_type(&value, expected)?;
+            }
+            Err(refused(error, expected))
+        }
+    }
+}
+
+/// Why a value is no object of the expected type.
+pub fn refused(error: ParseError, expected: &Expected) -> Status {
+    match error {
+        ParseError::Syntax(why) => {
+            let kind = expected.kind;
+            let why = format!("couldn't get version/kind; json parse error: {why}");
+            Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why}"))
+        }
+        ParseError::Type(why) => cannot_be_handled(expected, &why),
+    }
 }
 
 fn from_yaml(bytes: &Bytes, expected: &Expected) -> Result<(Value, Vec<String>), Status> {

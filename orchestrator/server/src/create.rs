@@ -53,7 +53,7 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
     let now = server.now();
     stamp::new(&mut value, kind, now);
     (kind.prepare_create)(&mut value);
-    write::fill_defaults(&mut value, kind);
+    write::fill_defaults(&mut value, &call.entry);
     let name = text(&value, &["metadata", "name"]).to_owned();
     let cluster = server.cluster(server.store.snapshot());
     let mut request = AdmissionRequest {
@@ -74,7 +74,9 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
         warnings: Vec::new(),
     };
     write::admit(server, &mut request).await?;
-    write::check(kind, &name, (kind.validate)(request.object.as_ref().expect("plug-ins leave an object")))?;
+    let object = request.object.as_mut().expect("plug-ins leave an object");
+    write::shape(object, &call.entry);
+    write::check(kind, &name, (kind.validate)(object))?;
     write::confirm(server, &mut request).await?;
     let mut value = request.object.take().expect("plug-ins leave an object");
     let writer = managed::Writer { call, options, now };

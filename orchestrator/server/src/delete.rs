@@ -321,20 +321,17 @@ async fn read_options(call: &Call, body: Body) -> Result<Options, Status> {
 }
 
 fn decode_options(call: &Call, bytes: &Bytes) -> Result<Value, Status> {
-    let mut expected = Expected {
-        api_version: "v1".to_owned(),
-        kind: "DeleteOptions",
-        schema: Some("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"),
-    };
-    let content_type = call.header(CONTENT_TYPE);
-    let version = call.entry.api_version();
-    let again = || body::decode((content_type, bytes), &expected, FieldValidation::Ignore);
-    let input = again().or_else(|status| {
-        // Every group has its own DeleteOptions of the same shape.
-        expected.api_version = version.clone();
-        body::decode((content_type, bytes), &expected, FieldValidation::Ignore).map_err(|_| status)
-    })?;
-    Ok(input.value)
+    let (content_type, own) = (call.header(CONTENT_TYPE), call.entry.api_version());
+    // Every group has DeleteOptions of this one shape.
+    let mut last = None;
+    for version in ["v1", "meta.k8s.io/v1", own.as_str()] {
+        let expected = Expected::known(version, "DeleteOptions");
+        match body::decode((content_type, bytes), &expected, FieldValidation::Ignore) {
+            Ok(input) => return Ok(input.value),
+            Err(status) => last = last.or(Some(status)),
+        }
+    }
+    Err(last.expect("three versions were tried"))
 }
 
 /// DeleteOptions as JSON.

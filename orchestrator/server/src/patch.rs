@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
+use crate::body::{self, Expected};
 use crate::call::{Call, WriteOptions};
 use crate::forms::{self, Done};
 use crate::reply::Status;
-use crate::{body, stamp, update};
+use crate::{stamp, update};
 
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -53,17 +54,18 @@ impl Patch {
 
     /// The patched object.
     pub fn apply(&self, call: &Call, old: &Value) -> Result<Value, Status> {
-        self.apply_as(call, old, Some(call.kind().schema))
+        self.apply_as(old, &body::expected(call))
     }
 
     /// The same for an object of another type, as Scale.
-    pub fn apply_as(&self, _call: &Call, old: &Value, _schema: Option<&str>) -> Result<Value, Status> {
+    pub fn apply_as(&self, old: &Value, expected: &Expected) -> Result<Value, Status> {
         let mut new = old.clone();
         match self {
             Self::Json(_) => {}
             Self::Merge(patch) | Self::Strategic(patch) => merge(&mut new, patch),
         }
-        Ok(new)
+        let parsed = amphipod_schema::check(new, expected.ty).map_err(|error| body::refused(error, expected))?;
+        Ok(parsed.value)
     }
 }
 

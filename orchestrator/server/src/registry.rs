@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use amphipod_schema::TypeRef;
 use amphipod_store::{Error, Key, ResourceId, Store};
 
 use crate::kinds::Kind;
@@ -15,6 +16,8 @@ pub struct Entry {
     pub resource: Option<ResourceId>,
     /// The kind whose version lies in the store; another one for a twin API.
     pub hub: &'static Kind,
+    /// Its type in the schema table.
+    pub ty: Option<TypeRef>,
     /// Its body is encrypted in the store.
     pub sealed: bool,
 }
@@ -68,7 +71,7 @@ impl Registry {
     fn add(&mut self, kind: &'static Kind, hub: &'static Kind) {
         let resource = self.ids.get(kind.storage).copied();
         let sealed = kind.group.is_empty() && kind.plural == "secrets";
-        let entry = Arc::new(Entry { kind, resource, hub, sealed });
+        let entry = Arc::new(Entry { kind, resource, hub, ty: amphipod_schema::table().by_name(kind.schema), sealed });
         self.by_plural.entry(kind.plural).or_default().push(entry.clone());
         self.entries.push(entry);
     }

@@ -14,7 +14,6 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::kinds::{ALL_VERBS, KINDS, Kind, Problem, Scope, Subresource, UpdateRules};
 use crate::seams::{Attributes, Authorize, Decision, Identity};
 use crate::{Options, Server};
 
@@ -28,82 +27,9 @@ impl Authorize for AllButMallory {
     }
 }
 
-const STATUS: Subresource = Subresource { name: "status", verbs: &["get", "patch", "update"], kind: None };
-const SCALE: Subresource =
-    Subresource { name: "scale", verbs: &["get", "patch", "update"], kind: Some(("autoscaling", "v1", "Scale")) };
-
-const fn kind(names: (&'static str, &'static str, &'static str), storage: &'static str, scope: Scope) -> Kind {
-    Kind {
-        group: names.0,
-        version: "v1",
-        kind: names.1,
-        plural: names.2,
-        singular: "",
-        short_names: &[],
-        categories: &[],
-        scope,
-        verbs: ALL_VERBS,
-        subresources: &[STATUS, SCALE],
-        schema: "",
-        storage,
-        update: UpdateRules { unconditional: true, creates: false, generation: true },
-        defaults: |_| {},
-        prepare_create: |_| {},
-        prepare_update: |new, old| {
-            if let Some(status) = old.get("status") {
-                new["status"] = status.clone();
-            }
-        },
-        validate: |_| Vec::new(),
-        validate_update: |_, _| Vec::new(),
-        fields: |_| Vec::new(),
-        field_labels: &[],
-        columns: &[],
-        row: |_, _| Vec::new(),
-    }
-}
-
-static NAMESPACE: Kind = Kind {
-    subresources: &[STATUS, Subresource { name: "finalize", verbs: &["update"], kind: None }],
-    prepare_create: |value| {
-        value["spec"]["finalizers"] = json!(["kubernetes"]);
-        value["status"]["phase"] = "Active".into();
-    },
-    ..kind(("", "Namespace", "namespaces"), "namespaces", Scope::Cluster)
-};
-static POD: Kind = Kind {
-    subresources: &[
-        STATUS,
-        Subresource { name: "binding", verbs: &["create"], kind: Some(("", "v1", "Binding")) },
-        Subresource { name: "eviction", verbs: &["create"], kind: Some(("policy", "v1", "Eviction")) },
-    ],
-    fields: |value| vec![("spec.nodeName", value["spec"]["nodeName"].as_str().unwrap_or_default().to_owned())],
-    field_labels: &["spec.nodeName"],
-    ..kind(("", "Pod", "pods"), "pods", Scope::Namespaced)
-};
-static DEPLOYMENT: Kind = Kind {
-    schema: "io.k8s.api.apps.v1.Deployment",
-    validate: |value| {
-        let missing = value["spec"]["selector"].is_null();
-        let problem = || Problem {
-            reason: "FieldValueRequired",
-            field: "spec.selector".to_owned(),
-            message: "Required value".to_owned(),
-        };
-        missing.then(problem).into_iter().collect()
-    },
-    ..kind(("apps", "Deployment", "deployments"), "apps/deployments", Scope::Namespaced)
-};
-static LEASE: Kind = Kind {
-    update: UpdateRules { unconditional: false, creates: true, generation: false },
-    ..kind(("coordination.k8s.io", "Lease", "leases"), "coordination.k8s.io/leases", Scope::Namespaced)
-};
-
-/// A server with the namespace `d` and these four kinds beside the table's ConfigMap.
+/// A server with the namespace `d`.
 async fn server() -> Server {
-    let config_map = KINDS.iter().find(|kind| kind.kind == "ConfigMap").unwrap();
     let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
-    options.kinds = vec![config_map, &NAMESPACE, &POD, &DEPLOYMENT, &LEASE];
     options.clock = Arc::new(|| "2026-01-02T03:04:05.6Z".parse().unwrap());
     let server = Server::new(options).await.unwrap();
     let (status, body) = send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
@@ -153,4 +79,15 @@ async fn brief(server: &Server, line: &str, body: Value) -> String {
 
 async fn check(server: &Server, line: &str, body: Value, expected: expect_test::Expect) {
     expected.assert_eq(&brief(server, line, body).await);
+}
+
+/// A pod that is valid, and no more.
+fn pod(name: &str) -> Value {
+    json!({ "metadata": { "name": name }, "spec": { "containers": [{ "name": "c", "image": "i" }] } })
+}
+
+fn deployment(name: &str, replicas: i64) -> Value {
+    let template = json!({ "metadata": { "labels": { "app": "a" } }, "spec": pod("x")["spec"].clone() });
+    let spec = json!({ "replicas": replicas, "selector": { "matchLabels": { "app": "a" } }, "template": template });
+    json!({ "metadata": { "name": name }, "spec": spec })
 }

@@ -78,7 +78,8 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     let (entries, old_entries) = entries(&mut new, &mut old);
     stamp::keep(&mut new, &old);
     subresources::confine(call, &mut new, &old);
-    write::fill_defaults(&mut new, kind);
+    write::fill_defaults(&mut new, &call.entry);
+    write::shape(&mut new, &call.entry);
     if kind.update.generation {
         stamp::count_generation(&mut new, &old);
     }
@@ -101,7 +102,8 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
         warnings: Vec::new(),
     };
     write::admit(server, &mut request).await?;
-    let new = request.object.as_ref().expect("plug-ins leave an object");
+    let new = request.object.as_mut().expect("plug-ins leave an object");
+    write::shape(new, &call.entry);
     write::check(kind, name, problems(call, new, &old))?;
     write::confirm(server, &mut request).await?;
     let new = request.object.take().expect("plug-ins leave an object");

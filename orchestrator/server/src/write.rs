@@ -3,13 +3,24 @@
 use serde_json::Value;
 
 use crate::kinds::{Kind, Problem};
+use crate::registry::Entry;
 use crate::reply::Status;
 use crate::seams::AdmissionRequest;
 use crate::server::Server;
 
 /// Literal defaults from the schema table, then what the table cannot express.
-pub fn fill_defaults(value: &mut Value, kind: &Kind) {
-    (kind.defaults)(value);
+pub fn fill_defaults(value: &mut Value, entry: &Entry) {
+    if let Some(ty) = entry.ty {
+        amphipod_schema::fill_defaults(value, ty);
+    }
+    (entry.kind.defaults)(value);
+}
+
+/// The form Go prints: empty optional fields go, required ones appear.
+pub fn shape(value: &mut Value, entry: &Entry) {
+    if let Some(ty) = entry.ty {
+        amphipod_schema::prune_empty(value, ty);
+    }
 }
 
 pub async fn admit(server: &Server, request: &mut AdmissionRequest<'_>) -> Result<(), Status> {

@@ -12,7 +12,7 @@ use crate::{stamp, update};
 
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
-    let expected = Expected { api_version: "v1".to_owned(), kind: "Binding", schema: Some("io.k8s.api.core.v1.Binding") };
+    let expected = Expected::known("v1", "Binding");
     let bytes = body::bytes(body).await?;
     let binding = body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
     carry_out(&call, &options, &binding).await

@@ -15,8 +15,7 @@ const BUDGETS: &str = "policy/poddisruptionbudgets";
 
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
-    let schema = Some("io.k8s.api.policy.v1.Eviction");
-    let expected = Expected { api_version: "policy/v1".to_owned(), kind: "Eviction", schema };
+    let expected = Expected::known("policy/v1", "Eviction");
     let bytes = body::bytes(body).await?;
     let eviction = body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
     let mut how = delete::from_json(&eviction["deleteOptions"])?;

@@ -21,7 +21,7 @@ pub async fn get(call: Call) -> Result<Response, Status> {
 
 pub async fn update(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
-    let expected = expected();
+    let expected = Expected::known(EXPECTED, "Scale");
     let bytes = body::bytes(body).await?;
     let wanted = body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
     change(&call, &options, &mut |_| Ok(wanted.clone())).await
@@ -31,12 +31,7 @@ pub async fn patch(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
     let bytes = body::bytes(body).await?;
     let patch = Patch::parse(&call, &bytes)?;
-    change(&call, &options, &mut |scale| patch.apply_as(&call, scale, Some("io.k8s.api.autoscaling.v1.Scale"))).await
-}
-
-fn expected() -> Expected {
-    let schema = Some("io.k8s.api.autoscaling.v1.Scale");
-    Expected { api_version: EXPECTED.to_owned(), kind: "Scale", schema }
+    change(&call, &options, &mut |scale| patch.apply_as(scale, &Expected::known(EXPECTED, "Scale"))).await
 }
 
 async fn change(call: &Call, options: &WriteOptions, change: update::Change<'_>) -> Result<Response, Status> {

@@ -10,8 +10,7 @@ use crate::update;
 
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
-    let schema = Some("io.k8s.api.authentication.v1.TokenRequest");
-    let expected = Expected { api_version: "authentication.k8s.io/v1".to_owned(), kind: "TokenRequest", schema };
+    let expected = Expected::known("authentication.k8s.io/v1", "TokenRequest");
     let bytes = body::bytes(body).await?;
     let mut request = body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
     request["apiVersion"] = expected.api_version.into();
