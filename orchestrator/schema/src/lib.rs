@@ -18,6 +18,6 @@ pub mod table;
 mod time;
 
 pub use parse::{ParseError, Parsed, check, parse};
-//pub use protobuf::{DecodeError, Decoded, decode_protobuf};
+pub use protobuf::{DecodeError, Decoded, decode_protobuf};
 pub use shape::{canonical, fill_defaults, prune_empty};
 pub use table::{Field, KindFacts, Table, TypeRef, table};

@@ -156,10 +156,6 @@ impl TypeRef {
     pub(crate) fn element(self) -> Element {
         Element::Object(self.0.index)
     }
-
-    pub(crate) fn numbers(self) -> &'static [(u32, Numbered)] {
-        &self.0.numbers
-    }
 }
 
 impl PartialEq for TypeRef {
