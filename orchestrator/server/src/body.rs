@@ -141,6 +141,11 @@ fn from_yaml(bytes: &Bytes, expected: &Expected) -> Result<(Value, Vec<String>),
     from_json(&value.to_string().into(), expected)
 }
 
-fn protobuf(_bytes: &Bytes, _expected: &Expected) -> Result<Value, Status> {
-    Err(Status::unsupported_media_type(ACCEPTED))
+/// Typed Go clients send this and nothing else; what their types do not know they cannot send.
+fn protobuf(bytes: &Bytes, expected: &Expected) -> Result<Value, Status> {
+    let decoded = amphipod_schema::decode_protobuf(bytes);
+    let decoded = decoded.map_err(|error| Status::bad_request(error.to_string()))?;
+    check_type(&decoded.value, expected)?;
+    let parsed = amphipod_schema::check(decoded.value, expected.ty);
+    Ok(parsed.map_err(|error| refused(error, expected))?.value)
 }

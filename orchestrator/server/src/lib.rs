@@ -2,6 +2,7 @@
 //! every kind is an entry of the table in `kinds.rs`.
 
 mod accept;
+pub mod admission;
 mod body;
 mod call;
 mod codec;

@@ -1,5 +1,6 @@
 //! Who set which field: `metadata.managedFields`, tracked from the first write, kept apart from the body.
 
+use amphipod_schema::managed_fields::{self, Manager};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -17,12 +18,24 @@ impl Writer<'_> {
     /// The entries of a new object; the client's own are taken out of `value`.
     pub fn created(&self, value: &mut Value) -> Value {
         take(value);
-        Value::Null
+        self.track(None, value, &Value::Null)
     }
 
     /// The entries after a change from `old` to `new`, both without theirs.
-    pub fn updated(&self, _old: &Value, _new: &Value, entries: Value) -> Value {
-        entries
+    pub fn updated(&self, old: &Value, new: &Value, entries: &Value) -> Value {
+        self.track(Some(old), new, entries)
+    }
+
+    fn track(&self, old: Option<&Value>, new: &Value, entries: &Value) -> Value {
+        let time = stamp::time(self.now);
+        let api_version = self.call.entry.api_version();
+        let manager = Manager {
+            name: &self.options.manager,
+            api_version: &api_version,
+            subresource: self.call.subresource(),
+            time: &time,
+        };
+        managed_fields::track_update(old, new, entries, manager, self.call.entry.ty)
     }
 }
 

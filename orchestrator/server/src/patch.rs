@@ -1,12 +1,13 @@
 //! PATCH: the change is worked out on the stored object, then goes the road of every update.
 
+use amphipod_schema::patch::{self, PatchError};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
-use crate::body::{self, Expected};
+use crate::body::{self, Expected, Input};
 use crate::call::{Call, WriteOptions};
 use crate::forms::{self, Done};
 use crate::reply::Status;
@@ -20,69 +21,89 @@ const ACCEPTED: &[&str] = &[JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH];
 pub async fn patch(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
     let bytes = body::bytes(body).await?;
-    let patch = Patch::parse(&call, &bytes)?;
+    let patch = Patch::parse(&call, bytes)?;
+    let mut warnings = Vec::new();
     let mut change = |old: &Value| {
-        let mut new = patch.apply(&call, old)?;
-        stamp::place(&mut new, &call, call.name())?;
-        Ok(new)
+        let mut new = patch.apply(&call, (old, &options))?;
+        stamp::place(&mut new.value, &call, call.name())?;
+        warnings = new.warnings;
+        Ok(new.value)
     };
-    let written = update::modify(&call, &options, &mut change).await?;
+    let mut written = update::modify(&call, &options, &mut change).await?;
+    written.warnings.append(&mut warnings);
     forms::written(&call, written, Done::Ok)
 }
 
 /// A patch as it was sent.
-pub enum Patch {
-    Json(Value),
-    Merge(Value),
-    Strategic(Value),
+pub struct Patch {
+    form: Form,
+    bytes: Bytes,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Json,
+    Merge,
+    Strategic,
 }
 
 impl Patch {
-    pub fn parse(call: &Call, bytes: &Bytes) -> Result<Self, Status> {
-        let media = call.header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_owned();
-        if !ACCEPTED.contains(&media.as_str()) {
-            return Err(Status::unsupported_media_type(ACCEPTED));
-        }
-        let value: Value = serde_json::from_slice(bytes)
-            .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
-        Ok(match media.as_str() {
-            JSON_PATCH => Self::Json(value),
-            MERGE_PATCH => Self::Merge(value),
-            _ => Self::Strategic(value),
-        })
+    pub fn parse(call: &Call, bytes: Bytes) -> Result<Self, Status> {
+        let media = call.header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+        let form = match media {
+            JSON_PATCH => Form::Json,
+            MERGE_PATCH => Form::Merge,
+            STRATEGIC_MERGE_PATCH if call.entry.ty.is_some() => Form::Strategic,
+            _ => return Err(Status::unsupported_media_type(ACCEPTED)),
+        };
+        Ok(Self { form, bytes })
     }
 
-    /// The patched object.
-    pub fn apply(&self, call: &Call, old: &Value) -> Result<Value, Status> {
-        self.apply_as(old, &body::expected(call))
+    /// The patched object and what is to be said about it.
+    pub fn apply(&self, call: &Call, (old, options): (&Value, &WriteOptions)) -> Result<Input, Status> {
+        self.apply_as(old, (&body::expected(call), options)).map_err(|error| error.refusal(call))
     }
 
     /// The same for an object of another type, as Scale.
-    pub fn apply_as(&self, old: &Value, expected: &Expected) -> Result<Value, Status> {
-        let mut new = old.clone();
-        match self {
-            Self::Json(_) => {}
-            Self::Merge(patch) | Self::Strategic(patch) => merge(&mut new, patch),
-        }
-        let parsed = amphipod_schema::check(new, expected.ty).map_err(|error| body::refused(error, expected))?;
-        Ok(parsed.value)
+    pub fn apply_as(&self, old: &Value, (expected, options): (&Expected, &WriteOptions)) -> Result<Input, Refusal> {
+        let bytes = &self.bytes;
+        let patched = match (self.form, expected.ty) {
+            (Form::Json, _) => patch::json_patch(old, bytes),
+            (Form::Strategic, Some(ty)) => patch::strategic_merge(old, bytes, ty),
+            (Form::Merge | Form::Strategic, _) => patch::merge_patch(old, bytes),
+        };
+        let checked = amphipod_schema::check(patched?, expected.ty);
+        let parsed = checked.map_err(|error| body::refused(error, expected))?;
+        let warnings = body::verdict(parsed.problems, expected, options.validation)?;
+        Ok(Input { value: parsed.value, warnings })
     }
 }
 
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(members) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
+/// A patch that does not fit, or a result that is no object of its type.
+pub enum Refusal {
+    Patch(PatchError),
+    Result(Status),
+}
+
+impl From<PatchError> for Refusal {
+    fn from(error: PatchError) -> Self {
+        Self::Patch(error)
     }
-    let target = target.as_object_mut().expect("just made an object");
-    for (key, member) in members {
-        if member.is_null() {
-            target.remove(key);
-        } else {
-            merge(target.entry(key.clone()).or_insert(Value::Null), member);
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::Result(status)
+    }
+}
+
+impl Refusal {
+    pub fn refusal(self, call: &Call) -> Status {
+        match self {
+            Self::Result(status) => status,
+            Self::Patch(PatchError::BadRequest(why)) => Status::bad_request(why),
+            Self::Patch(PatchError::TooLarge(_)) => Status::too_large(),
+            Self::Patch(PatchError::Unprocessable(why)) => Status::unprocessable(call.kind(), call.name(), why),
         }
     }
 }

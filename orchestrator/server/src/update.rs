@@ -112,7 +112,7 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
         return Ok(Some(Written { object: forms::Object::Stored(stored), warnings: request.warnings }));
     }
     let writer = managed::Writer { call, options, now: server.now() };
-    let managed_fields = writer.updated(&old, &new, entries);
+    let managed_fields = writer.updated(&old, &new, &entries);
     finish(call, options, (new, managed_fields, &stored, key), request).await
 }
 
@@ -155,15 +155,6 @@ fn problems(call: &Call, new: &Value, old: &Value) -> Vec<Problem> {
     let mut problems = (kind.validate)(new);
     if call.subresource().is_empty() {
         problems.extend((kind.validate_update)(new, old));
-    }
-    let had = stamp::finalizers(old);
-    if stamp::is_terminating(old) {
-        for added in stamp::finalizers(new).into_iter().filter(|name| !had.contains(name)) {
-            let message = format!(
-                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{\"{added}\"}}"
-            );
-            problems.push(Problem { reason: "FieldValueForbidden", field: "metadata.finalizers".to_owned(), message });
-        }
     }
     problems
 }

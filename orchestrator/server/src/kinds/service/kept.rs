@@ -12,6 +12,7 @@ pub fn prepare_update(new: &mut Value, old: &Value) {
     keep(new, "status", old);
     let before = &old["spec"];
     if let Some(spec) = present(new, "spec") {
+        super::fill_spec(spec);
         keep_addresses(spec, before);
         keep_node_ports(spec, before);
         drop_by_type(spec, before);
