@@ -6,13 +6,20 @@
 //!                                                             └─► checkpoint.rs (redb)
 //! ```
 
+mod checkpoint;
 pub mod conformance;
+mod disk;
 mod feed;
+mod format;
 mod key;
+mod log;
 mod machine;
 mod memory;
 mod object;
 mod pins;
+mod propose;
+mod raft;
+mod record;
 mod root;
 mod txn;
 mod view;
@@ -20,6 +27,7 @@ mod view;
 pub use key::{Key, ResourceId};
 pub use memory::MemoryStore;
 pub use object::{Meta, Object, Payload};
+pub use raft::{Options, RaftStore};
 pub use txn::{Committed, Guard, Op, Txn};
 
 use std::sync::Arc;

@@ -35,7 +35,7 @@ impl MemoryStore {
     }
 
     fn apply(&self, command: Command) -> Result<Outcome, Error> {
-        self.open()?;
+        self.serving()?;
         let mut machine = self.machine.lock();
         let mut applied = machine.apply([&command]);
         // Under the lock, so that what is published is in order.
@@ -43,7 +43,7 @@ impl MemoryStore {
         Ok(applied.outcomes.pop().expect("one command has one outcome"))
     }
 
-    fn open(&self) -> Result<(), Error> {
+    fn serving(&self) -> Result<(), Error> {
         let closed = self.closed.load(Ordering::Acquire);
         if closed { Err(Error::Unavailable("shutting down".into())) } else { Ok(()) }
     }
@@ -71,16 +71,16 @@ impl Store for MemoryStore {
     }
 
     fn watch(&self, resource: ResourceId, after: Revision) -> Result<Box<dyn Watch>, Error> {
-        self.open()?;
+        self.serving()?;
         self.view.watch(resource, after)
     }
 
     async fn barrier(&self) -> Result<(), Error> {
-        self.open()
+        self.serving()
     }
 
     async fn reached(&self, revision: Revision) -> Result<(), Error> {
-        self.open()?;
+        self.serving()?;
         self.view.reached(revision).await
     }
 
