@@ -68,7 +68,6 @@ pub struct WriteOptions {
     pub dry_run: bool,
     pub manager: String,
     pub validation: FieldValidation,
-    pub force: bool,
 }
 
 impl WriteOptions {
@@ -96,7 +95,7 @@ impl WriteOptions {
         let manager = query.get("fieldManager").unwrap_or_else(|| agent.split('/').next().unwrap_or_default());
         let manager: String = if manager.is_empty() { "unknown".to_owned() } else { manager.chars().take(128).collect() };
         let dry_run = query.get("dryRun").is_some();
-        Ok(Self { dry_run, manager, validation, force: query.flag("force") })
+        Ok(Self { dry_run, manager, validation })
     }
 }
 

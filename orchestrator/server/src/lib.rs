@@ -25,6 +25,7 @@ pub mod reply;
 mod resources;
 mod reviews;
 mod route;
+pub mod sealer;
 pub mod seams;
 pub mod selectors;
 pub mod server;

@@ -32,11 +32,11 @@ pub async fn patch(call: Call, body: Body) -> Result<Response, Status> {
     let bytes = body::bytes(body).await?;
     let patch = Patch::parse(&call, bytes)?;
     let expected = Expected::known(EXPECTED, "Scale");
-    let patched = |scale: &Value| {
+    let mut patched = |scale: &Value| {
         let input = patch.apply_as(scale, (&expected, &options));
         Ok(input.map_err(|refusal| refusal.refusal(&call))?.value)
     };
-    change(&call, &options, &mut { patched }).await
+    change(&call, &options, &mut patched).await
 }
 
 async fn change(call: &Call, options: &WriteOptions, change: update::Change<'_>) -> Result<Response, Status> {

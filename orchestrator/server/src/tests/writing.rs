@@ -186,3 +186,68 @@ async fn scale_moves_replicas_alone() {
     let (_, deployment) = send(&server, &format!("GET {DEPLOYMENTS}/a"), Value::Null).await;
     assert_eq!((deployment["spec"]["replicas"].as_i64(), deployment["metadata"]["generation"].as_i64()), (Some(3), Some(2)));
 }
+
+#[tokio::test]
+async fn unknown_fields_are_refused_warned_of_or_ignored() {
+    let server = server().await;
+    let body = json!({ "kind": "ConfigMap", "apiVersion": "v1", "metadata": { "name": "a" }, "dtaa": {} });
+    let post = async |validation: &str| {
+        let line = format!("POST {CMS}?dryRun=All&fieldValidation={validation}");
+        let response = raw(&server, request(&line, body.to_string().into_bytes())).await;
+        let warning = response.headers().get("warning").map(|value| value.to_str().unwrap().to_owned());
+        let (status, reply) = read(response).await;
+        format!("{} {} {}", status.as_u16(), warning.unwrap_or_default(), reply["message"].as_str().unwrap_or_default())
+    };
+    expect![[r#""#]].assert_eq(&post("Strict").await);
+    expect![[r#""#]].assert_eq(&post("Warn").await);
+    expect![[r#""#]].assert_eq(&post("Ignore").await);
+    expect![[r#""#]].assert_eq(&post("Maybe").await);
+}
+
+#[tokio::test]
+async fn a_typed_go_clients_body_is_decoded() {
+    // runtime.Unknown { typeMeta { apiVersion: "v1", kind: "ConfigMap" }, raw: ConfigMap { metadata { name: "pb" }, data { k: v } } }
+    let raw_object = b"\x0a\x04\x0a\x02pb\x12\x06\x0a\x01k\x12\x01v";
+    let mut body = b"k8s\0\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12".to_vec();
+    body.push(u8::try_from(raw_object.len()).unwrap());
+    body.extend_from_slice(raw_object);
+    let server = server().await;
+    let mut request = request(&format!("POST {CMS}"), body);
+    request.headers_mut().insert("content-type", "application/vnd.kubernetes.protobuf".parse().unwrap());
+    let (status, reply) = read(raw(&server, request).await).await;
+    assert_eq!(status, StatusCode::CREATED, "{reply}");
+    assert_eq!((reply["metadata"]["name"].as_str(), reply["data"]["k"].as_str()), (Some("pb"), Some("v")));
+}
+
+#[tokio::test]
+async fn every_writer_is_remembered_with_its_fields() {
+    let server = server().await;
+    send(&server, &format!("POST {CMS}?fieldManager=maker"), json!({ "metadata": { "name": "a" }, "data": { "k": "v" } })).await;
+    send(&server, &format!("PATCH {CMS}/a"), json!({ "data": { "l": "w" } })).await;
+    let (_, reply) = send(&server, &format!("GET {CMS}/a"), Value::Null).await;
+    let entries = reply["metadata"]["managedFields"].as_array().unwrap().iter();
+    let brief: Vec<_> = entries.map(|entry| format!("{} {} {}", entry["manager"], entry["operation"], entry["fieldsV1"])).collect();
+    expect![[r#""#]].assert_eq(&brief.join("\n"));
+    let (_, cleared) = send(&server, &format!("PATCH {CMS}/a"), json!({ "metadata": { "managedFields": [{}] } })).await;
+    assert_eq!(cleared["metadata"]["managedFields"], Value::Null);
+}
+
+#[tokio::test]
+async fn secrets_are_sealed_in_the_store_and_plain_to_readers() {
+    use amphipod_store::Store;
+    let store = Arc::new(MemoryStore::new());
+    let mut options = Options::new(store.clone(), Arc::new(AllButMallory));
+    options.sealer = Some(Arc::new(crate::sealer::Keyring::new(&[(1, [7; 32])]).unwrap()));
+    let server = Server::new(options).await.unwrap();
+    send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
+    let secrets = "/api/v1/namespaces/d/secrets";
+    let body = json!({ "metadata": { "name": "s" }, "data": { "k": "c2VjcmV0" } });
+    let (_, created) = send(&server, &format!("POST {secrets}"), body).await;
+    assert_eq!(created["data"]["k"], "c2VjcmV0", "{created}");
+    let id = store.resource("secrets").await.unwrap();
+    let object = store.snapshot().get(&amphipod_store::Key::new(id, "d", "s")).unwrap();
+    assert_eq!(object.payload.codec, 1);
+    assert!(!object.payload.body.windows(8).any(|window| window == b"c2VjcmV0"));
+    let (_, listed) = send(&server, &format!("GET {secrets}"), Value::Null).await;
+    assert_eq!(listed["items"][0], created);
+}
