@@ -184,6 +184,8 @@ pub struct Field {
     pub pointer: bool,
     /// Go prints it even when empty (no `omitempty`).
     pub always: bool,
+    /// Marked optional, whatever Go prints.
+    pub optional: bool,
     /// Clients must give it.
     pub required: bool,
     /// How server-side apply merges it.

@@ -222,6 +222,7 @@ fn field(name: &'static str, text: &FieldText<'static>, names: &Names) -> Field 
         },
         pointer: text.has('p'),
         always: text.has('a'),
+        optional: text.has('o'),
         required: text.has('r'),
         list_type: match text.l {
             None => ListType::Default,
