@@ -1,7 +1,44 @@
 //! The Kubernetes API over the store. A request comes in at `pipeline.rs`, a watch is served in `watch.rs`,
 //! every kind is an entry of the table in `kinds.rs`.
 
+mod accept;
 pub mod admission;
+mod body;
+mod call;
+mod codec;
+mod compress;
+mod create;
+mod delete;
+mod discovery;
+mod forms;
+mod get;
 pub mod kinds;
+pub mod limits;
+mod list;
+mod managed;
+mod patch;
+mod paths;
+pub mod pipeline;
+mod reads;
+pub mod registry;
 pub mod reply;
+mod resources;
+mod reviews;
+mod route;
+pub mod sealer;
 pub mod seams;
+pub mod selectors;
+pub mod server;
+mod stamp;
+mod subresources;
+mod table;
+mod tap;
+mod twins;
+mod update;
+mod watch;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use server::{Clock, Options, Server};
