@@ -2,3 +2,5 @@
 //! every kind is an entry of the table in `kinds.rs`.
 
 pub mod kinds;
+pub mod reply;
+pub mod seams;

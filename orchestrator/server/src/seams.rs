@@ -1,0 +1,206 @@
+//! The seams of the API: who asks ([`Authenticate`]), whether they may ([`Authorize`]), what the cluster has to say
+//! about an object ([`Admit`]), how secrets are sealed, tokens issued, and nodes reached. `pipeline.rs` walks them in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use amphipod_store::{Error, Guard, Key, Op, Payload, ResourceId, Snapshot, Store};
+use async_trait::async_trait;
+use axum::body::Body;
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::kinds::Kind;
+use crate::reply::Status;
+
+/// Who asks. In-process callers put it into the request's extensions; then authentication is skipped, nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub user: String,
+    pub groups: Vec<String>,
+    pub uid: Option<String>,
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+impl Identity {
+    pub fn new(user: impl Into<String>, groups: &[&str]) -> Self {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        Self { user: user.into(), groups, uid: None, extra: BTreeMap::new() }
+    }
+
+    /// The program itself: it may do everything.
+    pub fn system_masters() -> Self {
+        Self::new("system:apiserver", &["system:masters", "system:authenticated"])
+    }
+
+    pub fn anonymous() -> Self {
+        Self::new("system:anonymous", &["system:unauthenticated"])
+    }
+}
+
+/// Credentials were shown and are wrong (HTTP 401). The text is for the log, clients learn only "Unauthorized".
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unauthenticated(pub String);
+
+/// One way to learn who asks. `Ok(None)`: no credentials of this way; the next is asked, at last the caller is anonymous.
+#[async_trait]
+pub trait Authenticate: Send + Sync {
+    async fn authenticate(&self, parts: &http::request::Parts) -> Result<Option<Identity>, Unauthenticated>;
+}
+
+/// What a request wants, in RBAC's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// `get list watch create update patch delete deletecollection`, or for a path the method in lower case.
+    pub verb: String,
+    pub group: String,
+    pub version: String,
+    /// Empty for a non-resource path.
+    pub resource: String,
+    pub subresource: String,
+    /// Empty for cluster-scoped objects and for all namespaces.
+    pub namespace: String,
+    /// Empty when the request names no single object.
+    pub name: String,
+    /// Set for non-resource requests only.
+    pub path: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    Allowed { reason: String },
+    /// `reason` may be empty; it is shown to the client behind the standard text.
+    Denied { reason: String },
+}
+
+/// What an identity may do in a namespace, for SelfSubjectRulesReview: RBAC's rule objects as JSON.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    pub resource: Vec<Value>,
+    pub non_resource: Vec<Value>,
+    pub incomplete: bool,
+    pub error: String,
+}
+
+/// Whether an identity may do something. Pure and quick: it reads from its own copy of the policy.
+pub trait Authorize: Send + Sync {
+    fn authorize(&self, identity: &Identity, attributes: &Attributes) -> Decision;
+
+    fn rules(&self, _identity: &Identity, _namespace: &str) -> Rules {
+        Rules { incomplete: true, error: "the authorizer cannot list rules".to_owned(), ..Rules::default() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+/// Turns a refusal of the store's into words of the plug-in that asked for the guard or op; `None`: not mine.
+pub type Explain = Box<dyn Fn(&Error) -> Option<Status> + Send + Sync>;
+
+/// One write on its way to the store. `guards` and `ops` join the transaction of the write itself.
+pub struct AdmissionRequest<'a> {
+    pub kind: &'static Kind,
+    /// Empty for the object itself.
+    pub subresource: &'a str,
+    pub operation: Operation,
+    /// Empty for a cluster-scoped object.
+    pub namespace: &'a str,
+    pub name: &'a str,
+    /// The object as it will be stored; `None` for Delete. For a subresource with a kind of its own: that body.
+    pub object: Option<Value>,
+    /// The stored object; `None` for Create.
+    pub old: Option<&'a Value>,
+    pub identity: &'a Identity,
+    pub dry_run: bool,
+    /// Seconds since the epoch.
+    pub now: i64,
+    pub cluster: &'a Cluster,
+    pub guards: Vec<Guard>,
+    pub ops: Vec<Op>,
+    pub explain: Vec<Explain>,
+    /// Each becomes a `Warning` header.
+    pub warnings: Vec<String>,
+}
+
+/// One admission plug-in. The order is the order of `Options::admission`.
+#[async_trait]
+pub trait Admit: Send + Sync {
+    /// Before validation: may change `request.object`.
+    async fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<(), Status>;
+
+    /// After validation: must leave the object alone; quota is charged here.
+    async fn confirm(&self, _request: &mut AdmissionRequest<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// The object leaves the store with this transaction (deleted, or its last finalizer went): what it held is released.
+    fn removed(&self, _request: &mut AdmissionRequest<'_>) {}
+}
+
+/// What plug-ins may read: the picture of the cluster taken when the request was decoded.
+pub struct Cluster {
+    pub store: Arc<dyn Store>,
+    pub snapshot: Arc<dyn Snapshot>,
+    pub(crate) resources: Arc<dyn Fn(&str) -> Option<ResourceId> + Send + Sync>,
+    pub(crate) open: Arc<dyn Fn(&Payload, &Key) -> Bytes + Send + Sync>,
+}
+
+impl Cluster {
+    /// The key of an object; `storage` as in [`Kind::storage`]. `None` for an unknown resource.
+    pub fn key(&self, storage: &str, namespace: &str, name: &str) -> Option<Key> {
+        Some(Key::new((self.resources)(storage)?, namespace, name))
+    }
+
+    pub fn get(&self, storage: &str, namespace: &str, name: &str) -> Option<Value> {
+        let object = self.snapshot.get(&self.key(storage, namespace, name)?)?;
+        self.decode(&object)
+    }
+
+    /// All objects of a resource (in a namespace). Decodes each: keep it off the path of common writes.
+    pub fn list(&self, storage: &str, namespace: Option<&str>) -> Vec<Value> {
+        let Some(resource) = (self.resources)(storage) else { return Vec::new() };
+        let objects = self.snapshot.list(resource, namespace, None, 0);
+        objects.iter().filter_map(|object| self.decode(object)).collect()
+    }
+
+    /// How many there are; costs nothing, so that a plug-in can pass by when there is none.
+    pub fn count(&self, storage: &str, namespace: Option<&str>) -> usize {
+        (self.resources)(storage).map_or(0, |resource| self.snapshot.count(resource, namespace))
+    }
+
+    fn decode(&self, object: &amphipod_store::Object) -> Option<Value> {
+        let frame = object.frame(|payload| (self.open)(payload, &object.key));
+        serde_json::from_slice(&frame).ok()
+    }
+}
+
+/// Encrypts what may not lie readable on disk. `context` is the object's key: a body moved to another key does not open.
+pub trait Sealer: Send + Sync {
+    /// Key id, nonce and ciphertext in one.
+    fn seal(&self, plain: &[u8], context: &[u8]) -> Bytes;
+    /// `None` when the key is unknown or the bytes were changed.
+    fn open(&self, sealed: &[u8], context: &[u8]) -> Option<Bytes>;
+}
+
+/// Answers `serviceaccounts/token`: the TokenRequest with its status filled.
+#[async_trait]
+pub trait IssueToken: Send + Sync {
+    async fn issue(&self, service_account: &Value, request: Value) -> Result<Value, Status>;
+}
+
+/// The way to a node's agent.
+#[async_trait]
+pub trait Relay: Send + Sync {
+    /// `request`'s path is the kubelet's: `/containerLogs/{ns}/{pod}/{container}?…`. The error text is for the client.
+    async fn request(&self, node: &str, request: http::Request<Body>) -> Result<http::Response<Body>, RelayError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RelayError(pub String);
