@@ -1,6 +1,7 @@
 //! The Kubernetes API over the store. A request comes in at `pipeline.rs`, a watch is served in `watch.rs`,
 //! every kind is an entry of the table in `kinds.rs`.
 
+pub mod certificates;
 pub mod kinds;
 pub mod reply;
 pub mod seams;
