@@ -26,6 +26,7 @@ use jiff::Timestamp;
 use rcgen::{Issuer, KeyPair};
 use sha2::{Digest, Sha256};
 
+pub(crate) use issue::subject;
 pub use issue::{Usage, request_subject};
 pub use kubeconfig::{Context, kubeconfig, kubeconfig_path, merge_kubeconfig, write_kubeconfig};
 
