@@ -76,11 +76,8 @@ async fn ensure_all(client: &Client, desired: Vec<Desired>) -> Result<usize, Ens
     lists.sort_unstable();
     lists.dedup();
     let listed = stream::iter(lists).map(|path| list(client, path)).buffer_unordered(CONCURRENT);
-    let present: HashMap<String, Value> = listed.try_fold(HashMap::new(), |mut all, part| async move {
-        all.extend(part);
-        Ok(all)
-    });
-    let present = present.await?;
+    let parts: Vec<HashMap<String, Value>> = listed.try_collect().await?;
+    let present: HashMap<String, Value> = parts.into_iter().flatten().collect();
     let steps = desired.into_iter().filter_map(|desired| step(&desired, present.get(&identity(desired.list, &desired.object))));
     let steps: Vec<Step> = steps.collect();
     let count = steps.len();

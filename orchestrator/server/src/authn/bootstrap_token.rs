@@ -6,8 +6,8 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
-use ring::constant_time;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::seams::Identity;
 
@@ -51,9 +51,9 @@ fn judge(object: &Value, (id, secret): (&str, &str), now: Timestamp) -> Option<I
     Some(Identity::new(format!("system:bootstrap:{id}"), &groups))
 }
 
-#[allow(deprecated, reason = "ring names no successor; timing must not tell how much of a secret was right")]
+/// Hashes are compared, so that timing tells nothing of how much of a secret was right.
 fn same(known: &str, shown: &str) -> bool {
-    constant_time::verify_slices_are_equal(known.as_bytes(), shown.as_bytes()).is_ok()
+    Sha256::digest(known) == Sha256::digest(shown)
 }
 
 #[cfg(test)]
