@@ -54,7 +54,7 @@ async fn answer(registry: &Registry, parts: &Parts, body: Body) -> Result<Respon
     }
 }
 
-fn target(path: &str) -> Option<Target<'_>> {
+fn target<'a>(path: &'a str) -> Option<Target<'a>> {
     let path = path.strip_prefix("/v2")?;
     let path = match path.strip_prefix('/') {
         None if path.is_empty() => return Some(Target::Base),
@@ -70,7 +70,7 @@ fn target(path: &str) -> Option<Target<'_>> {
         return Some(Target::Uploads(name));
     }
     let (rest, last) = path.rsplit_once('/')?;
-    let ends: [(&str, fn(_, _) -> Target<'_>); 4] =
+    let ends: [(&str, fn(&'a str, &'a str) -> Target<'a>); 4] =
         [("/blobs/uploads", Target::Upload), ("/manifests", Target::Manifest), ("/blobs", Target::Blob), ("/referrers", Target::Referrers)];
     ends.into_iter().find_map(|(end, make)| Some(make(rest.strip_suffix(end)?, last)))
 }
