@@ -22,6 +22,9 @@ enum Target<'a> {
     Referrers(&'a str, &'a str),
 }
 
+/// A target from a name and the last segment of the path.
+type Make<'a> = fn(&'a str, &'a str) -> Target<'a>;
+
 pub(crate) async fn handle(State(registry): State<Registry>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let mut response = answer(&registry, &parts, body).await.unwrap_or_else(IntoResponse::into_response);
@@ -70,7 +73,7 @@ fn target<'a>(path: &'a str) -> Option<Target<'a>> {
         return Some(Target::Uploads(name));
     }
     let (rest, last) = path.rsplit_once('/')?;
-    let ends: [(&str, fn(&'a str, &'a str) -> Target<'a>); 4] =
+    let ends: [(&str, Make<'a>); 4] =
         [("/blobs/uploads", Target::Upload), ("/manifests", Target::Manifest), ("/blobs", Target::Blob), ("/referrers", Target::Referrers)];
     ends.into_iter().find_map(|(end, make)| Some(make(rest.strip_suffix(end)?, last)))
 }

@@ -1,2 +1,23 @@
 //! The facts of Kubernetes' types in one table, and everything that only needs those facts: strict JSON
 //! parsing, protobuf decoding, patches, managed fields, literal defaults, OpenAPI. Pure: no IO, no clock.
+//!
+//! `table` is the facts, `parse` the way in for JSON, `protobuf` the way in for typed Go clients, `shape`
+//! what Go would print, `patch` and `managed_fields` what writes do, `apply` server-side apply.
+
+pub mod apply;
+pub mod field_set;
+pub mod managed_fields;
+pub mod openapi;
+pub mod parse;
+pub mod patch;
+pub mod protobuf;
+pub mod quantity;
+pub mod shape;
+pub mod table;
+
+mod time;
+
+pub use parse::{ParseError, Parsed, check, parse};
+pub use protobuf::{DecodeError, Decoded, decode_protobuf};
+pub use shape::{canonical, fill_defaults, prune_empty};
+pub use table::{Field, KindFacts, Table, TypeRef, table};

@@ -1,12 +1,70 @@
 //! The table of all kinds: names, scope, verbs, subresources, defaults, validation, columns, field selectors.
 //! Discovery, OpenAPI, routes, authorization and tables come from it. To add a kind: one file in `kinds/`, one line in [`KINDS`].
 
+mod binding;
 mod config_map;
+mod controller_revision;
+mod deployment;
+mod descriptions;
+mod endpoint_slice;
+mod endpoints;
+mod event;
+pub mod json;
+pub mod labels;
+mod lease;
+mod metadata;
+mod names;
+mod namespace;
+mod node;
+mod pod;
+pub mod pod_spec;
+mod pod_template;
+pub mod priority_class;
+mod problem;
+mod replica_set;
+mod reviews;
+mod role;
+mod role_binding;
+mod runtime_class;
+mod secret;
+pub mod service;
+mod service_account;
+pub mod table;
+mod workload;
 
 use serde_json::Value;
 
-/// Every built-in kind, in discovery order.
-pub static KINDS: &[&Kind] = &[&config_map::CONFIG_MAP];
+/// Every built-in kind, in discovery order: by group, the core group first, then by plural.
+pub static KINDS: &[&Kind] = &[
+    &binding::BINDING,
+    &config_map::CONFIG_MAP,
+    &endpoints::ENDPOINTS,
+    &event::EVENT,
+    &namespace::NAMESPACE,
+    &node::NODE,
+    &pod::POD,
+    &pod_template::POD_TEMPLATE,
+    &secret::SECRET,
+    &service_account::SERVICE_ACCOUNT,
+    &service::SERVICE,
+    &controller_revision::CONTROLLER_REVISION,
+    &deployment::DEPLOYMENT,
+    &replica_set::REPLICA_SET,
+    &reviews::SELF_SUBJECT_REVIEW,
+    &reviews::TOKEN_REVIEW,
+    &reviews::LOCAL_SUBJECT_ACCESS_REVIEW,
+    &reviews::SELF_SUBJECT_ACCESS_REVIEW,
+    &reviews::SELF_SUBJECT_RULES_REVIEW,
+    &reviews::SUBJECT_ACCESS_REVIEW,
+    &lease::LEASE,
+    &endpoint_slice::ENDPOINT_SLICE,
+    &runtime_class::RUNTIME_CLASS,
+    &role_binding::CLUSTER_ROLE_BINDING,
+    &role::CLUSTER_ROLE,
+    &role_binding::ROLE_BINDING,
+    &role::ROLE,
+    &priority_class::PRIORITY_CLASS,
+];
 
 /// One kind of the API: a struct of facts and pure functions on JSON values.
 pub struct Kind {
@@ -97,3 +155,47 @@ pub struct Problem {
 }
 
 pub const ALL_VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+
+/// What most kinds have; an entry of the table names what it has of its own and takes the rest from here.
+pub const PLAIN: Kind = Kind {
+    group: "",
+    version: "v1",
+    kind: "",
+    plural: "",
+    singular: "",
+    short_names: &[],
+    categories: &[],
+    scope: Scope::Namespaced,
+    verbs: ALL_VERBS,
+    subresources: &[],
+    schema: "",
+    storage: "",
+    update: UpdateRules { unconditional: true, creates: false, generation: false },
+    defaults: |_| {},
+    prepare_create: |_| {},
+    prepare_update: |_, _| {},
+    validate: |_| Vec::new(),
+    validate_update: metadata::validate_update,
+    fields: |_| Vec::new(),
+    field_labels: &[],
+    columns: table::DEFAULT_COLUMNS,
+    row: table::default_row,
+};
+
+/// For kinds whose spec counts generations and which may be replaced without a resourceVersion.
+const WITH_SPEC: UpdateRules = UpdateRules { unconditional: true, creates: false, generation: true };
+
+const STATUS: Subresource = Subresource { name: "status", verbs: &["get", "patch", "update"], kind: None };
+
+const SCALE: Subresource =
+    Subresource { name: "scale", verbs: &["get", "patch", "update"], kind: Some(("autoscaling", "v1", "Scale")) };
+
+/// The status of a created object is the server's to fill.
+fn drop_status(object: &mut Value) {
+    json::remove(object, "status");
+}
+
+/// The main endpoint leaves the status as it was.
+fn keep_status(new: &mut Value, old: &Value) {
+    json::keep(new, "status", old);
+}

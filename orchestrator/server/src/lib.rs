@@ -1,12 +1,49 @@
 //! The Kubernetes API over the store. A request comes in at `pipeline.rs`, a watch is served in `watch.rs`,
 //! every kind is an entry of the table in `kinds.rs`.
 
+mod accept;
+pub mod admission;
 pub mod authn;
 pub mod authz;
+mod body;
 pub mod bootstrap;
+mod call;
 pub mod certificates;
+mod codec;
+mod compress;
+mod create;
+mod delete;
+mod discovery;
+mod forms;
+mod get;
 pub mod kinds;
+pub mod limits;
+mod list;
+mod managed;
+mod patch;
+mod paths;
+pub mod pipeline;
+mod reads;
+pub mod registry;
 pub mod reply;
+mod resources;
+mod reviews;
+mod route;
 pub mod seams;
+pub mod selectors;
 pub mod serve;
+pub mod server;
+mod stamp;
+mod subresources;
+mod table;
+mod tap;
 pub mod tokens;
+mod twins;
+mod update;
+mod watch;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use server::{Clock, Options, Server};

@@ -107,6 +107,13 @@ impl Status {
         Self::new(409, "Conflict", message).about(kind.group, kind.plural, name)
     }
 
+    /// `… on pods/binding "x": why`
+    pub fn conflict_sub((kind, subresource): (&Kind, &str), name: &str, why: &str) -> Self {
+        let resource = format!("{}/{subresource}", qualified(kind.group, kind.plural));
+        let message = format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}");
+        Self::new(409, "Conflict", message).about(kind.group, kind.plural, name)
+    }
+
     pub fn modified(kind: &Kind, name: &str) -> Self {
         Self::conflict(kind, name, MODIFIED)
     }
@@ -272,6 +279,22 @@ pub fn created(body: Bytes) -> Response {
 /// The object stays for now (eviction accepted, deletion pending).
 pub fn accepted(body: Bytes) -> Response {
     json_response(StatusCode::ACCEPTED, body)
+}
+
+/// JSON lines that go on (watches).
+pub fn stream(body: Body) -> Response {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}
+
+/// A node's answer as it came; its refusals become Statuses by the client's reading of the code.
+pub fn passed_on(response: Response) -> Response {
+    let mut response = response;
+    response.headers_mut().entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain"));
+    response
 }
 
 /// Text of the probes and of `/version`-like pages; `healthy` false gives 500.

@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use amphipod_store::{Error, Guard, Key, Op, Payload, ResourceId, Snapshot, Store};
+use amphipod_store::{Error, Guard, Key, Op, Snapshot, Store};
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::codec::Codec;
 use crate::kinds::Kind;
+use crate::registry::Registry;
 use crate::reply::Status;
 
 /// Who asks. In-process callers put it into the request's extensions; then authentication is skipped, nothing else.
@@ -147,36 +149,31 @@ pub trait Admit: Send + Sync {
 pub struct Cluster {
     pub store: Arc<dyn Store>,
     pub snapshot: Arc<dyn Snapshot>,
-    pub(crate) resources: Arc<dyn Fn(&str) -> Option<ResourceId> + Send + Sync>,
-    pub(crate) open: Arc<dyn Fn(&Payload, &Key) -> Bytes + Send + Sync>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) codec: Codec,
 }
 
 impl Cluster {
     /// The key of an object; `storage` as in [`Kind::storage`]. `None` for an unknown resource.
     pub fn key(&self, storage: &str, namespace: &str, name: &str) -> Option<Key> {
-        Some(Key::new((self.resources)(storage)?, namespace, name))
+        Some(Key::new(self.registry.id(storage)?, namespace, name))
     }
 
     pub fn get(&self, storage: &str, namespace: &str, name: &str) -> Option<Value> {
         let object = self.snapshot.get(&self.key(storage, namespace, name)?)?;
-        self.decode(&object)
+        Some(self.codec.value(&object))
     }
 
     /// All objects of a resource (in a namespace). Decodes each: keep it off the path of common writes.
     pub fn list(&self, storage: &str, namespace: Option<&str>) -> Vec<Value> {
-        let Some(resource) = (self.resources)(storage) else { return Vec::new() };
+        let Some(resource) = self.registry.id(storage) else { return Vec::new() };
         let objects = self.snapshot.list(resource, namespace, None, 0);
-        objects.iter().filter_map(|object| self.decode(object)).collect()
+        objects.iter().map(|object| self.codec.value(object)).collect()
     }
 
     /// How many there are; costs nothing, so that a plug-in can pass by when there is none.
     pub fn count(&self, storage: &str, namespace: Option<&str>) -> usize {
-        (self.resources)(storage).map_or(0, |resource| self.snapshot.count(resource, namespace))
-    }
-
-    fn decode(&self, object: &amphipod_store::Object) -> Option<Value> {
-        let frame = object.frame(|payload| (self.open)(payload, &object.key));
-        serde_json::from_slice(&frame).ok()
+        self.registry.id(storage).map_or(0, |resource| self.snapshot.count(resource, namespace))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Keys: `u16 resource ‖ cluster ‖ 0 ‖ namespace ‖ 0 ‖ name`, so that byte order is the order of a Kubernetes list.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -57,6 +58,13 @@ impl Key {
         let segment = self.0[2..].split(|byte| *byte == 0).nth(index);
         let bytes = segment.expect("a key has three segments");
         std::str::from_utf8(bytes).expect("a key is made of text")
+    }
+}
+
+/// Lets ordered maps of keys be searched by a prefix.
+impl Borrow<[u8]> for Key {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -6,12 +6,28 @@
 //!                                                             └─► checkpoint.rs (redb)
 //! ```
 
+mod checkpoint;
+pub mod conformance;
+mod disk;
+mod feed;
+mod format;
 mod key;
+mod log;
+mod machine;
+mod memory;
 mod object;
+mod pins;
+mod propose;
+mod raft;
+mod record;
+mod root;
 mod txn;
+mod view;
 
 pub use key::{Key, ResourceId};
+pub use memory::MemoryStore;
 pub use object::{Meta, Object, Payload};
+pub use raft::{Options, RaftStore};
 pub use txn::{Committed, Guard, Op, Txn};
 
 use std::sync::Arc;
@@ -25,6 +41,7 @@ pub type Revision = u64;
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 pub enum Error {
     /// A guard did not hold when the transaction was applied. Not retriable as it is: read again first.
+    /// `index` counts the guards and then, after the last of them, the ops (`Charge` and `Allocate` can fail too).
     #[error("guard {index} does not hold: {found}")]
     Guard { index: usize, found: Found },
     /// The revision lies before what is kept (HTTP 410). Start over from a list.
@@ -91,6 +108,12 @@ pub trait Snapshot: Send + Sync {
     fn list(&self, resource: ResourceId, namespace: Option<&str>, after: Option<&Key>, limit: usize) -> Vec<Arc<Object>>;
     /// How many objects `list` would give without `after` and `limit`.
     fn count(&self, resource: ResourceId, namespace: Option<&str>) -> usize;
+    /// What `Charge` has added up for this counter of a quota; 0 when nothing was charged.
+    fn charged(&self, quota: &Key, name: &str) -> i64;
+    /// Who holds a value of a pool, if anyone does.
+    fn holder(&self, pool: &str, value: u64) -> Option<Key>;
+    /// The values of a pool that are taken, ascending.
+    fn allocated(&self, pool: &str) -> Vec<u64>;
 }
 
 /// A cursor in the ring of one resource's events.

@@ -67,6 +67,11 @@ impl Object {
         self.frame.get_or_init(|| self.splice(open)).clone()
     }
 
+    /// Roughly what it costs in memory, in bytes, without its frame.
+    pub fn weight(&self) -> usize {
+        weigh(&self.key, &self.meta, &self.payload)
+    }
+
     fn splice(&self, open: impl FnOnce(&Payload) -> Bytes) -> Bytes {
         let payload = &self.payload;
         let body = if payload.codec == 0 { payload.body.clone() } else { open(payload) };
@@ -85,4 +90,15 @@ impl Object {
         frame.extend_from_slice(&body[second..]);
         frame.into()
     }
+}
+
+/// Map nodes, counters and allocator overhead of one object.
+const OBJECT_OVERHEAD_BYTES: usize = 320;
+
+fn weigh(key: &Key, meta: &Meta, payload: &Payload) -> usize {
+    let pairs = meta.labels.iter().chain(&meta.fields);
+    let words: usize = pairs.map(|(key, value)| key.len() + value.len() + 48).sum();
+    let owners: usize = meta.owners.iter().map(|owner| owner.len() + 24).sum();
+    let bytes = payload.body.len() + payload.managed_fields.len();
+    OBJECT_OVERHEAD_BYTES + key.as_bytes().len() + meta.uid.len() + words + owners + bytes
 }

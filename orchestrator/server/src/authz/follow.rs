@@ -93,3 +93,54 @@ fn decode(resource: &str, frame: &[u8]) -> Option<Policy> {
         _ => parse(frame).map(Policy::ClusterRoleBinding),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use amphipod_store::{Key, MemoryStore, Meta, Op, Payload, Txn};
+    use serde_json::json;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::seams::{Attributes, Authorize, Decision, Identity};
+
+    /// `{"kind":…,"metadata":{"name":…` with the places of the spliced members.
+    fn payload(value: &serde_json::Value) -> Payload {
+        let body = value.to_string();
+        let at = u32::try_from(body.find("\"name\":").unwrap()).unwrap();
+        Payload { codec: 0, body: body.into(), managed_fields_at: at, revision_at: at, managed_fields: Bytes::new() }
+    }
+
+    async fn put(store: &MemoryStore, resource: &str, value: serde_json::Value) {
+        let id = store.resource(&format!("rbac.authorization.k8s.io/{resource}")).await.unwrap();
+        let key = Key::new(id, "", value["metadata"]["name"].as_str().unwrap());
+        let op = Op::Put { key, meta: Meta::default(), payload: payload(&value) };
+        store.commit(Txn { ops: vec![op], ..Txn::default() }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_there_is_known_at_once_and_changes_follow() {
+        let store = Arc::new(MemoryStore::new());
+        let rules = json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]);
+        put(&store, "clusterroles", json!({"metadata": {"name": "r"}, "rules": rules})).await;
+        let rbac = Arc::new(Rbac::default());
+        let frame: Frame = Arc::new(|object: &Object| object.frame(|payload| payload.body.clone()));
+        let (ready, mut seen) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(follow(rbac.clone(), store.clone(), frame, ready));
+        seen.wait_for(|ready| *ready).await.unwrap();
+        let may = || {
+            let attributes = Attributes { verb: "get".into(), resource: "pods".into(), ..Attributes::default() };
+            matches!(rbac.authorize(&Identity::new("x", &[]), &attributes), Decision::Allowed { .. })
+        };
+        assert!(!may());
+        let reference = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"});
+        let subjects = json!([{"kind": "User", "name": "x"}]);
+        put(&store, "clusterrolebindings", json!({"metadata": {"name": "b"}, "roleRef": reference, "subjects": subjects})).await;
+        let known = async {
+            while !may() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), known).await.expect("the binding reaches the index");
+    }
+}

@@ -1,0 +1,277 @@
+//! Who wrote which field: the managedFields of an object after a create, update or patch. `apply` does the same
+//! for server-side apply. Time and names come from the caller; nothing here reads a clock.
+
+use serde_json::{Map, Value, json};
+
+use crate::field_set::{Comparison, FieldSet, Step, compare};
+use crate::shape::prune_empty;
+use crate::table::TypeRef;
+
+/// Beyond so many Update entries the oldest are merged into one.
+pub const UPDATE_MANAGERS_MAX: usize = 10;
+/// The manager of what the oldest wrote.
+const ANCIENT: &str = "ancient-changes";
+
+/// Who writes, and by which road.
+#[derive(Clone, Copy, Debug)]
+pub struct Manager<'a> {
+    /// `fieldManager`, or the first word of the User-Agent.
+    pub name: &'a str,
+    /// Of the object as it was sent: `apps/v1`.
+    pub api_version: &'a str,
+    /// `status`, `scale`, …; empty for the object itself.
+    pub subresource: &'a str,
+    /// RFC 3339 in seconds.
+    pub time: &'a str,
+}
+
+/// One entry, taken apart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub manager: String,
+    pub operation: Operation,
+    pub api_version: String,
+    pub subresource: String,
+    /// Empty for `before-first-apply` and entries without one.
+    pub time: String,
+    pub fields: FieldSet,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Apply,
+    Update,
+}
+
+impl Entry {
+    pub(crate) fn new(manager: Manager<'_>, operation: Operation) -> Self {
+        Entry {
+            manager: manager.name.to_owned(),
+            operation,
+            api_version: manager.api_version.to_owned(),
+            subresource: manager.subresource.to_owned(),
+            time: manager.time.to_owned(),
+            fields: FieldSet::default(),
+        }
+    }
+
+    fn is_by(&self, manager: Manager<'_>, operation: Operation) -> bool {
+        // The version is part of an Update's identity; an applier has one entry whatever version it used.
+        self.operation == operation
+            && self.manager == manager.name
+            && self.subresource == manager.subresource
+            && (operation == Operation::Apply || self.api_version == manager.api_version)
+    }
+
+    fn read(value: &Value) -> Option<Self> {
+        let text = |name: &str| {
+            value
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or("")
+                .to_owned()
+        };
+        let operation = match text("operation").as_str() {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return None,
+        };
+        Some(Entry {
+            manager: text("manager"),
+            operation,
+            api_version: text("apiVersion"),
+            subresource: text("subresource"),
+            time: text("time"),
+            fields: FieldSet::from_json(value.get("fieldsV1").unwrap_or(&Value::Null)),
+        })
+    }
+
+    fn to_json(&self) -> Value {
+        let operation = if self.operation == Operation::Apply {
+            "Apply"
+        } else {
+            "Update"
+        };
+        let mut entry = Map::from_iter([
+            ("manager".to_owned(), json!(self.manager)),
+            ("operation".to_owned(), json!(operation)),
+            ("apiVersion".to_owned(), json!(self.api_version)),
+            ("fieldsType".to_owned(), json!("FieldsV1")),
+            ("fieldsV1".to_owned(), self.fields.to_json()),
+        ]);
+        for (name, text) in [("time", &self.time), ("subresource", &self.subresource)] {
+            if !text.is_empty() {
+                entry.insert(name.to_owned(), json!(text));
+            }
+        }
+        Value::Object(entry)
+    }
+}
+
+/// Reads `metadata.managedFields`. Entries that make no sense are dropped, as upstream does; so is the lone
+/// empty entry by which clients ask to clear the list.
+pub fn read(entries: &Value) -> Vec<Entry> {
+    entries
+        .as_array()
+        .map(|list| list.iter().filter_map(Entry::read).collect())
+        .unwrap_or_default()
+}
+
+/// Writes `metadata.managedFields` in upstream's order: appliers first, then by time, then by name.
+pub fn write(mut entries: Vec<Entry>) -> Value {
+    entries.retain(|entry| !entry.fields.is_empty());
+    entries.sort_by(|a, b| {
+        let key = |entry: &Entry| {
+            (
+                entry.operation == Operation::Update,
+                entry.time.clone(),
+                entry.manager.clone(),
+                entry.api_version.clone(),
+                entry.subresource.clone(),
+            )
+        };
+        key(a).cmp(&key(b))
+    });
+    Value::Array(entries.iter().map(Entry::to_json).collect())
+}
+
+/// The entries after a plain write: the writer owns what it changed, everybody loses what changed or went.
+/// `old` is `None` for a create. An object that did not change keeps its entries and their times.
+/// `ty` is `None` for custom resources, whose lists then count as atomic.
+pub fn track_update(
+    old: Option<&Value>,
+    new: &Value,
+    old_entries: &Value,
+    manager: Manager<'_>,
+    ty: Option<TypeRef>,
+) -> Value {
+    let comparison = changes(old, new, manager.subresource, ty);
+    if old.is_some() && comparison.is_same() {
+        return old_entries.clone();
+    }
+    let mut entries = read(old_entries);
+    let changed = comparison.added.union(&comparison.modified);
+    let own = match entries
+        .iter()
+        .position(|entry| entry.is_by(manager, Operation::Update))
+    {
+        Some(index) => entries.swap_remove(index),
+        None => Entry::new(manager, Operation::Update),
+    };
+    lose(&mut entries, &changed, &comparison.removed);
+    let fields = own.fields.difference(&comparison.removed).union(&changed);
+    // An entry that only lost fields keeps its time; one that wrote gets the write's.
+    let time = if fields == own.fields {
+        own.time.clone()
+    } else {
+        manager.time.to_owned()
+    };
+    entries.push(Entry {
+        fields,
+        time,
+        ..own
+    });
+    cap(&mut entries);
+    write(entries)
+}
+
+/// Others lose what somebody else changed, and everybody what is gone.
+pub(crate) fn lose(entries: &mut [Entry], changed: &FieldSet, removed: &FieldSet) {
+    for entry in entries {
+        entry.fields = entry.fields.difference(changed).difference(removed);
+    }
+}
+
+pub(crate) fn changes(
+    old: Option<&Value>,
+    new: &Value,
+    subresource: &str,
+    ty: Option<TypeRef>,
+) -> Comparison {
+    let comparison = match old {
+        Some(old) => compare(old, new, ty),
+        None => compare(&nothing(ty), new, ty),
+    };
+    Comparison {
+        added: tracked(comparison.added, subresource, ty),
+        modified: tracked(comparison.modified, subresource, ty),
+        removed: tracked(comparison.removed, subresource, ty),
+    }
+}
+
+/// What an object is before it is created: Go's zero object, in which structs that are no pointers stand.
+pub(crate) fn nothing(ty: Option<TypeRef>) -> Value {
+    let mut zero = json!({});
+    if let Some(ty) = ty {
+        prune_empty(&mut zero, ty);
+    }
+    zero
+}
+
+/// Fields that the system owns are never tracked, nor what this road cannot write.
+pub(crate) fn tracked(mut set: FieldSet, subresource: &str, ty: Option<TypeRef>) -> FieldSet {
+    const SYSTEM: [&str; 8] = [
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    ];
+    let step = |name: &str| Step::Field(name.to_owned());
+    for name in ["apiVersion", "kind"] {
+        set.remove_below(&[step(name)]);
+    }
+    for name in SYSTEM {
+        set.remove_below(&[step("metadata"), step(name)]);
+    }
+    if let Some(metadata) = set.children.get_mut(&step("metadata")) {
+        metadata.member = false;
+    }
+    let has_both = ty.is_none_or(|ty| ty.field("spec").is_some() && ty.field("status").is_some());
+    if has_both {
+        match subresource {
+            "" => set.remove_below(&[step("status")]),
+            "status" => set.remove_below(&[step("spec")]),
+            _ => {}
+        }
+    }
+    set.children.retain(|_, child| !child.is_empty());
+    set
+}
+
+/// Merges the oldest Update entries of each version until few enough are left.
+pub(crate) fn cap(entries: &mut Vec<Entry>) {
+    entries.retain(|entry| !entry.fields.is_empty());
+    let (mut updates, applies): (Vec<Entry>, Vec<Entry>) = std::mem::take(entries)
+        .into_iter()
+        .partition(|entry| entry.operation == Operation::Update && entry.subresource.is_empty());
+    *entries = applies;
+    if updates.len() > UPDATE_MANAGERS_MAX {
+        updates.sort_by(|a, b| (&a.time, &a.manager).cmp(&(&b.time, &b.manager)));
+        let surplus = updates.len() - UPDATE_MANAGERS_MAX + 1;
+        let mut ancient: Vec<Entry> = Vec::new();
+        for old in updates.drain(..surplus) {
+            match ancient
+                .iter_mut()
+                .find(|entry| entry.api_version == old.api_version)
+            {
+                Some(entry) => {
+                    entry.fields = entry.fields.union(&old.fields);
+                    entry.time = old.time;
+                }
+                None => ancient.push(Entry {
+                    manager: ANCIENT.to_owned(),
+                    ..old
+                }),
+            }
+        }
+        updates.append(&mut ancient);
+    }
+    entries.append(&mut updates);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! RFC 6902 with bounds: operations are counted, copies are weighed, nothing grows deeper than can be walked.
+
+use json_patch::{Patch, PatchOperation};
+use serde_json::Value;
+
+use super::{COPIED_BYTES_MAX, OPERATIONS_MAX, PatchError};
+use crate::parse::DEPTH_MAX;
+
+pub(super) fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
+    let patch: Patch =
+        serde_json::from_slice(patch).map_err(|error| PatchError::BadRequest(error.to_string()))?;
+    let count = patch.0.len();
+    if count > OPERATIONS_MAX {
+        return Err(PatchError::TooLarge(format!(
+            "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {count}"
+        )));
+    }
+    let mut document = object.clone();
+    let mut copied = 0;
+    for operation in patch.0 {
+        guard(&document, &operation, &mut copied)?;
+        let failed = words(&operation);
+        let one = Patch(vec![operation]);
+        json_patch::patch(&mut document, &one).map_err(|_| PatchError::Unprocessable(failed))?;
+    }
+    Ok(document)
+}
+
+/// A copy doubles what it copies and moves what it deepens: both are bounded before they happen.
+fn guard(
+    document: &Value,
+    operation: &PatchOperation,
+    copied: &mut usize,
+) -> Result<(), PatchError> {
+    if operation.path().tokens().count() > DEPTH_MAX {
+        return Err(PatchError::Unprocessable("exceeded max depth".to_owned()));
+    }
+    let from = match operation {
+        PatchOperation::Copy(copy) => &copy.from,
+        PatchOperation::Move(moved) => &moved.from,
+        _ => return Ok(()),
+    };
+    let Ok(source) = from.resolve(document) else {
+        return Ok(());
+    };
+    if !shallower(source, DEPTH_MAX) {
+        return Err(PatchError::Unprocessable("exceeded max depth".to_owned()));
+    }
+    if matches!(operation, PatchOperation::Copy(_)) {
+        *copied += serde_json::to_vec(source).map_or(0, |bytes| bytes.len());
+        if *copied > COPIED_BYTES_MAX {
+            return Err(PatchError::Unprocessable(format!(
+                "Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {COPIED_BYTES_MAX}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn shallower(value: &Value, left: usize) -> bool {
+    match value {
+        Value::Array(list) => left > 0 && list.iter().all(|value| shallower(value, left - 1)),
+        Value::Object(map) => left > 0 && map.values().all(|value| shallower(value, left - 1)),
+        _ => true,
+    }
+}
+
+/// Upstream's words should the operation fail.
+fn words(operation: &PatchOperation) -> String {
+    let path = operation.path().to_string();
+    let last = path.rsplit('/').next().unwrap_or("");
+    match operation {
+        PatchOperation::Test(_) => format!("testing value {path} failed: test failed"),
+        PatchOperation::Remove(_) => format!(
+            "error in remove for path: '{path}': Unable to remove nonexistent key: {last}: missing value"
+        ),
+        PatchOperation::Replace(_) => {
+            format!("replace operation does not apply: doc is missing key: {path}: missing value")
+        }
+        PatchOperation::Add(_) => {
+            format!("add operation does not apply: doc is missing path: \"{path}\": missing value")
+        }
+        PatchOperation::Move(moved) => {
+            format!("error in move for path: '{}': missing value", moved.from)
+        }
+        PatchOperation::Copy(copy) => format!(
+            "copy operation does not apply: doc is missing from path: {}: missing value",
+            copy.from
+        ),
+    }
+}

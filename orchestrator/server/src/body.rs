@@ -1,0 +1,151 @@
+//! What a client sent: read within the limit, then decoded from JSON, YAML or Kubernetes' protobuf into one JSON value.
+
+use amphipod_schema::{ParseError, Parsed, TypeRef};
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde_json::Value;
+
+use crate::call::{Call, FieldValidation, text};
+use crate::limits::BODY_BYTES_MAX;
+use crate::registry::api_version;
+use crate::reply::Status;
+
+const ACCEPTED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
+
+/// A decoded body, and what is to be said about it.
+pub struct Input {
+    pub value: Value,
+    pub warnings: Vec<String>,
+}
+
+/// The type a body is expected to be.
+#[derive(Clone)]
+pub struct Expected {
+    pub api_version: String,
+    pub kind: &'static str,
+    /// `None` for custom resources: nothing is known of their fields.
+    pub ty: Option<TypeRef>,
+}
+
+impl Expected {
+    /// A type of the schema table that is no entry of the registry, as `autoscaling/v1 Scale`.
+    pub fn known(api_version: &str, kind: &'static str) -> Self {
+        let ty = amphipod_schema::table().by_kind(api_version, kind);
+        Self { api_version: api_version.to_owned(), kind, ty }
+    }
+}
+
+pub async fn bytes(body: Body) -> Result<Bytes, Status> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large()),
+        Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
+    }
+}
+
+/// A body of the request's own kind.
+pub async fn object(call: &Call, body: Body, validation: FieldValidation) -> Result<Input, Status> {
+    let expected = expected(call);
+    let bytes = bytes(body).await?;
+    decode((call.header(CONTENT_TYPE), &bytes), &expected, validation)
+}
+
+/// The request's own kind.
+pub fn expected(call: &Call) -> Expected {
+    Expected { api_version: api_version(call.kind()), kind: call.kind().kind, ty: call.entry.ty }
+}
+
+/// Decodes and checks that the body is what the address takes; a body that names no type is taken to be it.
+pub fn decode(
+    (content_type, bytes): (&str, &Bytes), expected: &Expected, validation: FieldValidation,
+) -> Result<Input, Status> {
+    let media = content_type.split(';').next().unwrap_or_default().trim();
+    let (value, problems) = match media {
+        "application/vnd.kubernetes.protobuf" => (protobuf(bytes, expected)?, Vec::new()),
+        "application/yaml" => from_yaml(bytes, expected)?,
+        "" | "application/json" | "text/plain" | "application/x-www-form-urlencoded" => from_json(bytes, expected)?,
+        _ => return Err(Status::unsupported_media_type(ACCEPTED)),
+    };
+    check_type(&value, expected)?;
+    let warnings = verdict(problems, expected, validation)?;
+    Ok(Input { value, warnings })
+}
+
+/// Unknown and duplicate fields refuse the body, are warned of, or pass.
+pub fn verdict(problems: Vec<String>, expected: &Expected, validation: FieldValidation) -> Result<Vec<String>, Status> {
+    match validation {
+        FieldValidation::Strict if !problems.is_empty() => {
+            let why = format!("strict decoding error: {}", problems.join(", "));
+            Err(cannot_be_handled(expected, &why))
+        }
+        FieldValidation::Ignore => Ok(Vec::new()),
+        _ => Ok(problems),
+    }
+}
+
+pub fn cannot_be_handled(expected: &Expected, why: &str) -> Status {
+    let version = expected.api_version.rsplit('/').next().unwrap_or_default();
+    let kind = expected.kind;
+    Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
+}
+
+fn check_type(value: &Value, expected: &Expected) -> Result<(), Status> {
+    if !value.is_object() {
+        return Err(Status::bad_request("the object provided is unrecognized (must be of type Object)"));
+    }
+    let (given_version, given_kind) = (text(value, &["apiVersion"]), text(value, &["kind"]));
+    if !given_kind.is_empty() && given_kind != expected.kind {
+        let version = given_version.rsplit('/').next().unwrap_or_default();
+        let wanted = expected.kind;
+        let why = format!("{given_kind} in version \"{version}\" cannot be handled as a {wanted}: converting (unrecognized kind) to ({wanted}): unknown conversion");
+        return Err(Status::bad_request(why));
+    }
+    if !given_version.is_empty() && given_version != expected.api_version {
+        let wanted = &expected.api_version;
+        let why = format!("the API version in the data ({given_version}) does not match the expected API version ({wanted})");
+        return Err(Status::bad_request(why));
+    }
+    Ok(())
+}
+
+fn from_json(bytes: &Bytes, expected: &Expected) -> Result<(Value, Vec<String>), Status> {
+    match amphipod_schema::parse(bytes, expected.ty) {
+        Ok(Parsed { value, problems }) => Ok((value, problems)),
+        Err(error) => {
+            // An object of another kind is told so, not which of its fields does not fit.
+            if let Ok(value) = serde_json::from_slice(bytes) {
+                check_type(&value, expected)?;
+            }
+            Err(refused(error, expected))
+        }
+    }
+}
+
+/// Why a value is no object of the expected type.
+pub fn refused(error: ParseError, expected: &Expected) -> Status {
+    match error {
+        ParseError::Syntax(why) => {
+            let kind = expected.kind;
+            let why = format!("couldn't get version/kind; json parse error: {why}");
+            Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why}"))
+        }
+        ParseError::Type(why) => cannot_be_handled(expected, &why),
+    }
+}
+
+fn from_yaml(bytes: &Bytes, expected: &Expected) -> Result<(Value, Vec<String>), Status> {
+    let value: Result<Value, _> = serde_yaml_ng::from_slice(bytes);
+    let value = value.map_err(|error| Status::bad_request(format!("error converting YAML to JSON: {error}")))?;
+    from_json(&value.to_string().into(), expected)
+}
+
+/// Typed Go clients send this and nothing else; what their types do not know they cannot send.
+fn protobuf(bytes: &Bytes, expected: &Expected) -> Result<Value, Status> {
+    let decoded = amphipod_schema::decode_protobuf(bytes);
+    let decoded = decoded.map_err(|error| Status::bad_request(error.to_string()))?;
+    check_type(&decoded.value, expected)?;
+    let parsed = amphipod_schema::check(decoded.value, expected.ty);
+    Ok(parsed.map_err(|error| refused(error, expected))?.value)
+}

@@ -1,0 +1,107 @@
+//! Replies to single objects in the form the client asked for: the object, its Table row, or its metadata alone.
+
+use std::sync::Arc;
+
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderValue;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::accept::Form;
+use crate::call::Call;
+use crate::reply::{self, Status};
+use crate::{table, twins};
+
+/// What a write left behind.
+pub struct Written {
+    pub object: Object,
+    pub warnings: Vec<String>,
+}
+
+pub enum Object {
+    Stored(Arc<amphipod_store::Object>),
+    /// A dry run stores nothing.
+    Dry(Value),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    Created,
+    Ok,
+}
+
+pub fn written(call: &Call, written: Written, done: Done) -> Result<Response, Status> {
+    let frame = bytes(call, &written.object);
+    let body = shaped(call, frame)?;
+    let mut response = match done {
+        Done::Created => reply::created(body),
+        Done::Ok => reply::ok(body),
+    };
+    warn(&mut response, &written.warnings);
+    Ok(response)
+}
+
+/// The whole object as this call's version.
+pub fn bytes(call: &Call, object: &Object) -> Bytes {
+    match object {
+        Object::Stored(object) => twins::frame(&call.entry, call.server.codec.frame(object)),
+        Object::Dry(value) => value.to_string().into(),
+    }
+}
+
+/// The value of a written object as this call's version.
+pub fn value(call: &Call, object: &Object) -> Value {
+    match object {
+        Object::Stored(object) => twins::from_hub(&call.entry, call.server.codec.value(object)),
+        Object::Dry(value) => value.clone(),
+    }
+}
+
+/// One frame in the form that was asked for.
+pub fn shaped(call: &Call, frame: Bytes) -> Result<Bytes, Status> {
+    match call.form {
+        Form::Table => {
+            let value = parsed(&frame);
+            let revision = value["metadata"]["resourceVersion"].clone();
+            let rows = vec![table::row(call, &value)];
+            Ok(table::table(call, &rows, revision).to_string().into())
+        }
+        Form::Metadata => Ok(metadata_only(&frame).into()),
+        Form::Yaml => yaml(&parsed(&frame)),
+        Form::Json | Form::Discovery => Ok(frame),
+    }
+}
+
+pub fn parsed(frame: &Bytes) -> Value {
+    serde_json::from_slice(frame).expect("a frame is JSON")
+}
+
+pub fn yaml(value: &Value) -> Result<Bytes, Status> {
+    let text = serde_yaml_ng::to_string(value).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(text.into())
+}
+
+/// `PartialObjectMetadata`, cut out of the frame without decoding the rest.
+pub fn metadata_only(frame: &Bytes) -> String {
+    #[derive(Deserialize)]
+    struct Parts<'a> {
+        #[serde(borrow)]
+        metadata: &'a RawValue,
+    }
+    let parts: Parts<'_> = serde_json::from_slice(frame).expect("a frame has metadata");
+    let metadata = parts.metadata.get();
+    format!(r#"{{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{metadata}}}"#)
+}
+
+/// `Warning: 299 - "…"`, once each.
+pub fn warn(response: &mut Response, warnings: &[String]) {
+    for warning in warnings {
+        let text: String = warning.chars().filter(|c| !c.is_control()).collect();
+        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(http::header::WARNING, value);
+        }
+    }
+}

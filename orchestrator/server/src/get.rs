@@ -1,0 +1,16 @@
+//! GET of one object.
+
+use axum::response::Response;
+
+use crate::call::Call;
+use crate::reply::{self, Status};
+use crate::{forms, reads, twins};
+
+pub async fn get(call: Call) -> Result<Response, Status> {
+    let revision = reads::revision(call.query())?;
+    let snapshot = reads::snapshot(&call, revision).await?;
+    let object = snapshot.get(&call.entry.key(call.namespace(), call.name()));
+    let object = object.ok_or_else(|| Status::not_found(call.kind(), call.name()))?;
+    let frame = twins::frame(&call.entry, call.server.codec.frame(&object));
+    Ok(reply::ok(forms::shaped(&call, frame)?))
+}

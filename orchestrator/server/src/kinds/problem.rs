@@ -1,0 +1,68 @@
+//! Makes [`Problem`]s in the words of upstream's `field.Error`, one constructor per reason.
+
+use serde_json::Value;
+
+use super::Problem;
+
+pub const IMMUTABLE: &str = "field is immutable";
+
+impl Problem {
+    pub fn required(field: impl Into<String>, detail: &str) -> Self {
+        Self::new("FieldValueRequired", field, "Required value".to_owned(), detail)
+    }
+
+    pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
+        Self::new("FieldValueForbidden", field, "Forbidden".to_owned(), detail)
+    }
+
+    pub fn invalid(field: impl Into<String>, value: impl Into<Value>, detail: &str) -> Self {
+        Self::new("FieldValueInvalid", field, format!("Invalid value: {}", shown(&value.into())), detail)
+    }
+
+    pub fn duplicate(field: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self::new("FieldValueDuplicate", field, format!("Duplicate value: {}", shown(&value.into())), "")
+    }
+
+    pub fn not_found(field: impl Into<String>, value: impl Into<Value>) -> Self {
+        Self::new("FieldValueNotFound", field, format!("Not found: {}", shown(&value.into())), "")
+    }
+
+    pub fn not_supported(field: impl Into<String>, value: &str, supported: &[&str]) -> Self {
+        let supported: Vec<String> = supported.iter().map(|one| format!("{one:?}")).collect();
+        let detail = format!("supported values: {}", supported.join(", "));
+        Self::new("FieldValueNotSupported", field, format!("Unsupported value: {}", shown(&value.into())), &detail)
+    }
+
+    pub fn too_long(field: impl Into<String>, bytes_max: usize) -> Self {
+        let detail = format!("may not be more than {bytes_max} bytes");
+        Self::new("FieldValueTooLong", field, "Too long".to_owned(), &detail)
+    }
+
+    pub fn too_many(field: impl Into<String>, actual: usize, items_max: usize) -> Self {
+        let detail = format!("must have at most {items_max} items");
+        Self::new("FieldValueTooMany", field, format!("Too many: {actual}"), &detail)
+    }
+
+    fn new(reason: &'static str, field: impl Into<String>, message: String, detail: &str) -> Self {
+        let message = if detail.is_empty() { message } else { format!("{message}: {detail}") };
+        Self { reason, field: field.into(), message }
+    }
+}
+
+/// `Invalid value` once for each message that a name check gave.
+pub fn invalid_each(field: &str, value: &str, messages: Vec<String>) -> Vec<Problem> {
+    messages.iter().map(|message| Problem::invalid(field, value, message)).collect()
+}
+
+/// A field that may never change: compares as Kubernetes does, absent like null.
+pub fn immutable(field: &str, new: &Value, old: &Value) -> Vec<Problem> {
+    if new == old { Vec::new() } else { vec![Problem::invalid(field, new.clone(), IMMUTABLE)] }
+}
+
+/// Strings quoted, a missing value as the quoted word, all else as JSON.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "\"null\"".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,109 @@
+//! PATCH: the change is worked out on the stored object, then goes the road of every update.
+
+use amphipod_schema::patch::{self, PatchError};
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
+
+use crate::body::{self, Expected, Input};
+use crate::call::{Call, WriteOptions};
+use crate::forms::{self, Done};
+use crate::reply::Status;
+use crate::{stamp, update};
+
+const JSON_PATCH: &str = "application/json-patch+json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
+const ACCEPTED: &[&str] = &[JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH];
+
+pub async fn patch(call: Call, body: Body) -> Result<Response, Status> {
+    let options = WriteOptions::of(&call)?;
+    let bytes = body::bytes(body).await?;
+    let patch = Patch::parse(&call, bytes)?;
+    let mut warnings = Vec::new();
+    let mut change = |old: &Value| {
+        let mut new = patch.apply(&call, (old, &options))?;
+        stamp::place(&mut new.value, &call, call.name())?;
+        warnings = new.warnings;
+        Ok(new.value)
+    };
+    let mut written = update::modify(&call, &options, &mut change).await?;
+    written.warnings.append(&mut warnings);
+    forms::written(&call, written, Done::Ok)
+}
+
+/// A patch as it was sent.
+pub struct Patch {
+    form: Form,
+    bytes: Bytes,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Json,
+    Merge,
+    Strategic,
+}
+
+impl Patch {
+    pub fn parse(call: &Call, bytes: Bytes) -> Result<Self, Status> {
+        let media = call.header(CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
+        let form = match media {
+            JSON_PATCH => Form::Json,
+            MERGE_PATCH => Form::Merge,
+            STRATEGIC_MERGE_PATCH if call.entry.ty.is_some() => Form::Strategic,
+            _ => return Err(Status::unsupported_media_type(ACCEPTED)),
+        };
+        Ok(Self { form, bytes })
+    }
+
+    /// The patched object and what is to be said about it.
+    pub fn apply(&self, call: &Call, (old, options): (&Value, &WriteOptions)) -> Result<Input, Status> {
+        self.apply_as(old, (&body::expected(call), options)).map_err(|error| error.refusal(call))
+    }
+
+    /// The same for an object of another type, as Scale.
+    pub fn apply_as(&self, old: &Value, (expected, options): (&Expected, &WriteOptions)) -> Result<Input, Refusal> {
+        let bytes = &self.bytes;
+        let patched = match (self.form, expected.ty) {
+            (Form::Json, _) => patch::json_patch(old, bytes),
+            (Form::Strategic, Some(ty)) => patch::strategic_merge(old, bytes, ty),
+            (Form::Merge | Form::Strategic, _) => patch::merge_patch(old, bytes),
+        };
+        let checked = amphipod_schema::check(patched?, expected.ty);
+        let parsed = checked.map_err(|error| body::refused(error, expected))?;
+        let warnings = body::verdict(parsed.problems, expected, options.validation)?;
+        Ok(Input { value: parsed.value, warnings })
+    }
+}
+
+/// A patch that does not fit, or a result that is no object of its type.
+pub enum Refusal {
+    Patch(PatchError),
+    Result(Status),
+}
+
+impl From<PatchError> for Refusal {
+    fn from(error: PatchError) -> Self {
+        Self::Patch(error)
+    }
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::Result(status)
+    }
+}
+
+impl Refusal {
+    pub fn refusal(self, call: &Call) -> Status {
+        match self {
+            Self::Result(status) => status,
+            Self::Patch(PatchError::BadRequest(why)) => Status::bad_request(why),
+            Self::Patch(PatchError::TooLarge(_)) => Status::too_large(),
+            Self::Patch(PatchError::Unprocessable(why)) => Status::unprocessable(call.kind(), call.name(), why),
+        }
+    }
+}

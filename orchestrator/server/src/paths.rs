@@ -1,0 +1,96 @@
+//! Plain paths: discovery, version, probes, metrics, OpenAPI.
+
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, header};
+use serde_json::json;
+
+use crate::accept::Form;
+use crate::reply::{self, Status};
+use crate::server::Server;
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+/// What `/livez` and `/readyz` look at, in the order they are shown.
+const CHECKS: &[&str] = &["ping", "log", "store"];
+
+pub fn serve(
+    server: &Server, (method, path): (&Method, &str), (headers, form): (&HeaderMap, Form),
+) -> Result<Response, Status> {
+    if method != Method::GET && method != Method::HEAD {
+        return Err(Status::method_not_allowed());
+    }
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let documents = &server.documents;
+    match segments.as_slice() {
+        ["api"] if form == Form::Discovery => Ok(aggregated(&documents.core_aggregated, headers)),
+        ["apis"] if form == Form::Discovery => Ok(aggregated(&documents.groups_aggregated, headers)),
+        ["api"] => Ok(reply::ok(documents.core_versions.clone())),
+        ["apis"] => Ok(reply::ok(documents.groups.clone())),
+        ["api", version] => found(documents.resources.get(*version)),
+        ["apis", group] => found(documents.group.get(*group)),
+        ["apis", group, version] => found(documents.resources.get(&format!("{group}/{version}"))),
+        ["version"] => Ok(reply::ok(version())),
+        ["healthz" | "livez" | "readyz", rest @ ..] => probe(server, (segments[0], rest), path),
+        ["metrics"] => metrics(server),
+        [] => Ok(reply::ok(documents.paths.clone())),
+        _ => Err(Status::no_such_path()),
+    }
+}
+
+fn found(document: Option<&Bytes>) -> Result<Response, Status> {
+    document.map(|document| reply::ok(document.clone())).ok_or_else(Status::no_such_path)
+}
+
+/// The content type must repeat what was asked for, else clients take it for the old form.
+fn aggregated((body, etag): &(Bytes, String), headers: &HeaderMap) -> Response {
+    let etag = HeaderValue::from_str(&format!("\"{etag}\"")).expect("a hash is made of header characters");
+    if headers.get(header::IF_NONE_MATCH) == Some(&etag) {
+        return reply::not_modified();
+    }
+    let mut response = reply::ok(body.clone());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(AGGREGATED));
+    response.headers_mut().insert(header::ETAG, etag);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+fn version() -> Bytes {
+    let git_version = format!("{}+{}", amphipod_api::KUBERNETES_VERSION, amphipod_api::NAME);
+    let mut numbers = amphipod_api::KUBERNETES_VERSION.trim_start_matches('v').split('.');
+    let (major, minor) = (numbers.next().unwrap_or("1"), numbers.next().unwrap_or("0"));
+    let version = json!({
+        "major": major, "minor": minor, "emulationMajor": major, "emulationMinor": minor,
+        "gitVersion": git_version, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "none", "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, platform()),
+    });
+    version.to_string().into()
+}
+
+/// Go's names of architectures.
+fn platform() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn probe(server: &Server, (kind, rest): (&str, &[&str]), path: &str) -> Result<Response, Status> {
+    if let [check] = rest {
+        return if CHECKS.contains(check) { Ok(reply::probe(true, "ok".to_owned())) } else { Err(Status::no_such_path()) };
+    }
+    let _ = (server.store.snapshot(), path);
+    Ok(reply::probe(true, verbose(kind)))
+}
+
+fn verbose(kind: &str) -> String {
+    let lines: String = CHECKS.iter().map(|check| format!("[+]{check} ok\n")).collect();
+    format!("{lines}{kind} check passed\n")
+}
+
+fn metrics(server: &Server) -> Result<Response, Status> {
+    let text = server.metrics.as_ref().map(|handle| handle.render()).unwrap_or_default();
+    let mut response = reply::probe(true, text);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+    Ok(response)
+}

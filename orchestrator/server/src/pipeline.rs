@@ -1,0 +1,228 @@
+//! The road of one request, in the order it is walked. Admission is the last stop and lives in the verbs
+//! (`create.rs`, `update.rs`, `delete.rs`): it needs the decoded object. Where the road leads is `resources.rs`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tower::ServiceBuilder;
+
+use crate::compress::compress;
+use crate::reply::Status;
+use crate::resources::serve;
+use crate::route::Route;
+use crate::seams::{Attributes, Decision, Identity};
+use crate::server::Server;
+
+/// Who asks, as the layers behind authentication find it in the extensions.
+pub type Caller = Arc<Identity>;
+
+/// Every stop is a layer, the outermost first.
+pub fn pipeline(server: Server) -> Router {
+    let road = ServiceBuilder::new()
+        .layer(from_fn(record))
+        .layer(from_fn(compress))
+        .layer(from_fn_with_state(server.clone(), cap))
+        .layer(from_fn_with_state(server.clone(), authenticate))
+        .layer(from_fn_with_state(server.clone(), impersonate))
+        .layer(from_fn(audit))
+        .layer(from_fn_with_state(server.clone(), limit))
+        .layer(from_fn_with_state(server.clone(), authorize));
+    Router::new().fallback(serve).with_state(server).layer(road)
+}
+
+/// Reads the address once for everyone behind, and counts what was asked and how it ended.
+async fn record(mut request: Request, next: Next) -> Response {
+    let route = Arc::new(Route::parse(request.method(), request.uri()));
+    request.extensions_mut().insert(route.clone());
+    let begun = tokio::time::Instant::now();
+    let response = next.run(request).await;
+    let attributes = &route.attributes;
+    let labels = [
+        ("verb", attributes.verb.to_uppercase()),
+        ("group", attributes.group.clone()),
+        ("resource", attributes.resource.clone()),
+        ("subresource", attributes.subresource.clone()),
+        ("code", response.status().as_str().to_owned()),
+    ];
+    // A client may ask for any name; only what is served becomes a label.
+    if response.status() != http::StatusCode::NOT_FOUND {
+        metrics::counter!("apiserver_request_total", &labels).increment(1);
+        if !route.is_long_running() {
+            metrics::histogram!("apiserver_request_duration_seconds", &labels[..4]).record(begun.elapsed().as_secs_f64());
+        }
+    }
+    response
+}
+
+async fn cap(State(server): State<Server>, request: Request, next: Next) -> Response {
+    if route(&request).is_long_running() {
+        return next.run(request).await;
+    }
+    let Some(_permit) = server.limits.enter() else {
+        return Status::too_many_requests("Too many requests, please try again later.", 1).into_response();
+    };
+    next.run(request).await
+}
+
+async fn authenticate(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let inside = parts.extensions.get::<Identity>().cloned().map(Arc::new);
+    if let Some(identity) = inside {
+        parts.extensions.insert::<Caller>(identity);
+    }
+    if parts.extensions.get::<Caller>().is_none() {
+        match who(&server, &parts).await {
+            Ok(identity) => drop(parts.extensions.insert::<Caller>(Arc::new(identity))),
+            Err(status) => return status.into_response(),
+        }
+    }
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// The first way that knows the caller wins; bad credentials end the search.
+pub async fn who(server: &Server, parts: &http::request::Parts) -> Result<Identity, Status> {
+    for way in &server.authenticators {
+        match way.authenticate(parts).await {
+            Ok(Some(identity)) => return Ok(identity),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(%error, "unable to authenticate the request");
+                return Err(Status::unauthorized());
+            }
+        }
+    }
+    Ok(Identity::anonymous())
+}
+
+/// `kubectl --as`: the caller must be allowed to impersonate each thing it names.
+async fn impersonate(State(server): State<Server>, mut request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if !headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
+        return next.run(request).await;
+    }
+    match impersonated(&server, &caller(&request), headers) {
+        Ok(identity) => drop(request.extensions_mut().insert::<Caller>(Arc::new(identity))),
+        Err(status) => return status.into_response(),
+    }
+    next.run(request).await
+}
+
+fn impersonated(server: &Server, asks: &Identity, headers: &HeaderMap) -> Result<Identity, Status> {
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let user = headers.get("impersonate-user").map(text).unwrap_or_default();
+    if user.is_empty() {
+        return Err(Status::bad_request("requested impersonation without impersonating a user"));
+    }
+    let mut groups: Vec<String> = headers.get_all("impersonate-group").iter().map(text).collect();
+    let service_account = user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    match service_account {
+        Some((namespace, name)) => may_impersonate(server, asks, ("", "serviceaccounts", ""), (namespace, name))?,
+        None => may_impersonate(server, asks, ("", "users", ""), ("", &user))?,
+    }
+    for group in &groups {
+        may_impersonate(server, asks, ("", "groups", ""), ("", group))?;
+    }
+    let mut identity = Identity { user: user.clone(), ..Identity::default() };
+    if let Some(uid) = headers.get("impersonate-uid").map(text) {
+        may_impersonate(server, asks, ("authentication.k8s.io", "uids", ""), ("", &uid))?;
+        identity.uid = Some(uid);
+    }
+    for (name, value) in headers {
+        let Some(key) = name.as_str().strip_prefix("impersonate-extra-") else { continue };
+        let (key, value) = (percent_encoding::percent_decode_str(key).decode_utf8_lossy().into_owned(), text(value));
+        may_impersonate(server, asks, ("authentication.k8s.io", "userextras", &key), ("", &value))?;
+        identity.extra.entry(key).or_default().push(value);
+    }
+    if let (Some((namespace, _)), true) = (service_account, groups.is_empty()) {
+        groups = vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+    }
+    let implied = if user == "system:anonymous" { "system:unauthenticated" } else { "system:authenticated" };
+    if !groups.iter().any(|group| group == implied) {
+        groups.push(implied.to_owned());
+    }
+    identity.groups = groups;
+    Ok(identity)
+}
+
+fn may_impersonate(
+    server: &Server, asks: &Identity, (group, resource, subresource): (&str, &str, &str), (namespace, name): (&str, &str),
+) -> Result<(), Status> {
+    let attributes = Attributes {
+        verb: "impersonate".to_owned(),
+        group: group.to_owned(),
+        version: "v1".to_owned(),
+        resource: resource.to_owned(),
+        subresource: subresource.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        path: None,
+    };
+    may(server, asks, &attributes)
+}
+
+/// Every reply names itself, so that a client's report finds its line in the log.
+async fn audit(request: Request, next: Next) -> Response {
+    let id = request.headers().get("audit-id").cloned().unwrap_or_else(|| {
+        let id = uuid::Uuid::new_v4().to_string();
+        HeaderValue::from_str(&id).expect("a uuid is made of header characters")
+    });
+    let (caller, route) = (caller(&request), request.extensions().get::<Arc<Route>>().cloned());
+    let mut response = next.run(request).await;
+    tracing::debug!(target: "audit", ?id, user = caller.user, code = response.status().as_u16(), ?route);
+    response.headers_mut().insert(HeaderName::from_static("audit-id"), id);
+    response
+}
+
+async fn limit(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let caller = caller(&request);
+    if route(&request).is_long_running() || caller.groups.iter().any(|group| group == "system:masters") {
+        return next.run(request).await;
+    }
+    let Some(_permit) = server.limits.enter_user(&caller.user) else {
+        return Status::too_many_requests("Too many requests, please try again later.", 1).into_response();
+    };
+    next.run(request).await
+}
+
+async fn authorize(State(server): State<Server>, request: Request, next: Next) -> Response {
+    match may(&server, &caller(&request), &route(&request).attributes) {
+        Ok(()) => next.run(request).await,
+        Err(status) => status.into_response(),
+    }
+}
+
+/// The authorizer's answer, a denial in upstream's words.
+pub fn may(server: &Server, identity: &Identity, attributes: &Attributes) -> Result<(), Status> {
+    let Decision::Denied { reason } = server.authorizer.authorize(identity, attributes) else {
+        return Ok(());
+    };
+    let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
+    let (user, verb) = (&identity.user, &attributes.verb);
+    if let Some(path) = &attributes.path {
+        let why = format!("User \"{user}\" cannot {verb} path \"{path}\"{reason}");
+        return Err(Status::forbidden_resource(("", ""), "", &why));
+    }
+    let resource = match attributes.subresource.as_str() {
+        "" => attributes.resource.clone(),
+        subresource => format!("{}/{subresource}", attributes.resource),
+    };
+    let place = match attributes.namespace.as_str() {
+        "" => "at the cluster scope".to_owned(),
+        namespace => format!("in the namespace \"{namespace}\""),
+    };
+    let group = &attributes.group;
+    let why = format!("User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}{reason}");
+    Err(Status::forbidden_resource((group, &attributes.resource), &attributes.name, &why))
+}
+
+fn route(request: &Request) -> &Route {
+    request.extensions().get::<Arc<Route>>().expect("record stands at the head of the road")
+}
+
+fn caller(request: &Request) -> Caller {
+    request.extensions().get::<Caller>().cloned().expect("authenticate stands before")
+}

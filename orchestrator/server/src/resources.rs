@@ -1,0 +1,85 @@
+//! Where the road leads: from a route to the verb that serves it. Plain paths are in `paths.rs`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+
+use crate::call::Call;
+use crate::kinds::Scope;
+use crate::pipeline::Caller;
+use crate::reply::Status;
+use crate::route::Route;
+use crate::server::Server;
+use crate::{accept, create, delete, get, list, patch, paths, reviews, subresources, update, watch};
+
+pub async fn serve(State(server): State<Server>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let extension = "the road put it there";
+    let route = parts.extensions.get::<Arc<Route>>().cloned().expect(extension);
+    let identity = parts.extensions.get::<Caller>().cloned().expect(extension);
+    let form = match accept::form(&parts.headers) {
+        Ok(form) => form,
+        Err(status) => return status.into_response(),
+    };
+    if let Some(path) = &route.attributes.path {
+        return paths::serve(&server, (&parts.method, path), (&parts.headers, form)).unwrap_or_else(Status::into_response);
+    }
+    let asked = &route.attributes;
+    let Some(entry) = server.registry.find(&asked.group, &asked.version, &asked.resource).cloned() else {
+        return Status::no_such_path().into_response();
+    };
+    if route.attributes.subresource.is_empty() && accept::Form::Discovery == form {
+        return Status::not_acceptable(&["application/json"]).into_response();
+    }
+    let call = Call { server, entry, route, identity, form, headers: Arc::new(parts.headers.clone()) };
+    let parts = http::Request::from_parts(parts, ());
+    dispatch(call, parts, body).await.unwrap_or_else(Status::into_response)
+}
+
+async fn dispatch(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {
+    check_scope(&call)?;
+    let attributes = &call.route.attributes;
+    if !attributes.subresource.is_empty() {
+        let served = call.kind().subresources.iter().find(|sub| sub.name == attributes.subresource);
+        let subresource = *served.ok_or_else(Status::no_such_path)?;
+        let proxied = matches!(subresource.name, "proxy" | "exec" | "attach" | "portforward");
+        if !proxied && !subresource.verbs.contains(&attributes.verb.as_str()) {
+            return Err(Status::method_not_allowed());
+        }
+        return subresources::serve(call, head, body).await;
+    }
+    if !call.kind().verbs.contains(&attributes.verb.as_str()) {
+        return Err(Status::method_not_allowed());
+    }
+    if call.entry.resource.is_none() {
+        return reviews::create(call, body).await;
+    }
+    let single = !head.uri().path().ends_with(&format!("/{}", attributes.resource)) && !attributes.name.is_empty();
+    match attributes.verb.as_str() {
+        "get" => get::get(call).await,
+        "list" => list::list(call).await,
+        "watch" => watch::watch(call, single).await,
+        "create" if single => Err(Status::method_not_allowed()),
+        "create" => create::create(call, body).await,
+        "update" if single => update::update(call, body).await,
+        "patch" if single => patch::patch(call, body).await,
+        "delete" => delete::delete(call, body).await,
+        "deletecollection" => delete::delete_collection(call, body).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// A namespaced kind is written in a namespace; a cluster-scoped one has none.
+fn check_scope(call: &Call) -> Result<(), Status> {
+    let attributes = &call.route.attributes;
+    let in_namespace = !attributes.namespace.is_empty() && attributes.resource != "namespaces";
+    match call.kind().scope {
+        Scope::Cluster if in_namespace => Err(Status::no_such_path()),
+        Scope::Namespaced if !in_namespace && !matches!(attributes.verb.as_str(), "list" | "watch") => {
+            if attributes.verb == "create" { Err(Status::method_not_allowed()) } else { Err(Status::no_such_path()) }
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,271 @@
+//! Label and field selectors, evaluated on the store's clear metadata: no object is decoded to be filtered.
+
+use amphipod_store::Object;
+
+use crate::kinds::Kind;
+use crate::reply::Status;
+use crate::route::Query;
+
+/// What a list or watch asks for; empty matches everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selector {
+    labels: Vec<Requirement>,
+    fields: Vec<FieldTerm>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    key: String,
+    test: Test,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Test {
+    In(Vec<String>),
+    NotIn(Vec<String>),
+    Exists,
+    Absent,
+    Greater(i64),
+    Less(i64),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FieldTerm {
+    field: String,
+    value: String,
+    equal: bool,
+}
+
+impl Selector {
+    pub fn of(query: &Query, kind: &Kind) -> Result<Self, Status> {
+        let labels = query.get("labelSelector").map_or(Ok(Vec::new()), parse_labels);
+        let labels = labels.map_err(|why| Status::bad_request(format!("unable to parse requirement: {why}")))?;
+        let fields = query.get("fieldSelector").map_or(Ok(Vec::new()), |text| parse_fields(text, kind))?;
+        Ok(Self { labels, fields })
+    }
+
+    /// A selector of labels as `status.selector` and `matchLabels` texts have it.
+    pub fn labels(text: &str) -> Result<Self, String> {
+        Ok(Self { labels: parse_labels(text)?, fields: Vec::new() })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    pub fn matches(&self, object: &Object) -> bool {
+        self.labels.iter().all(|requirement| requirement.matches(object.meta.label(&requirement.key)))
+            && self.fields.iter().all(|term| term.matches(object))
+    }
+
+    pub fn matches_labels(&self, labels: &[(String, String)]) -> bool {
+        let find = |key: &str| labels.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        self.labels.iter().all(|requirement| requirement.matches(find(&requirement.key)))
+    }
+
+    /// The same, for one object only.
+    pub fn and_name(mut self, name: &str) -> Self {
+        let term = FieldTerm { field: "metadata.name".to_owned(), value: name.to_owned(), equal: true };
+        self.fields.push(term);
+        self
+    }
+
+    /// The name, when the selector asks for exactly one.
+    pub fn single_name(&self) -> Option<&str> {
+        let term = self.fields.iter().find(|term| term.equal && term.field == "metadata.name")?;
+        Some(&term.value)
+    }
+}
+
+impl Requirement {
+    fn matches(&self, value: Option<&str>) -> bool {
+        let number = || value.and_then(|value| value.parse::<i64>().ok());
+        match &self.test {
+            Test::In(values) => value.is_some_and(|value| values.iter().any(|wanted| wanted == value)),
+            Test::NotIn(values) => value.is_none_or(|value| values.iter().all(|unwanted| unwanted != value)),
+            Test::Exists => value.is_some(),
+            Test::Absent => value.is_none(),
+            Test::Greater(bound) => number().is_some_and(|number| number > *bound),
+            Test::Less(bound) => number().is_some_and(|number| number < *bound),
+        }
+    }
+}
+
+impl FieldTerm {
+    fn matches(&self, object: &Object) -> bool {
+        let value = match self.field.as_str() {
+            "metadata.name" => object.key.name(),
+            "metadata.namespace" => object.key.namespace(),
+            field => object.meta.field(field).unwrap_or_default(),
+        };
+        (value == self.value) == self.equal
+    }
+}
+
+fn parse_fields(text: &str, kind: &Kind) -> Result<Vec<FieldTerm>, Status> {
+    let mut terms = Vec::new();
+    for term in split_terms(text) {
+        let (field, value, equal) = if let Some((field, value)) = term.split_once("!=") {
+            (field, value, false)
+        } else if let Some((field, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
+            (field, value, true)
+        } else {
+            return Err(Status::bad_request(format!("invalid selector: '{term}'; can't understand '{term}'")));
+        };
+        let known = matches!(field, "metadata.name" | "metadata.namespace") || kind.field_labels.contains(&field);
+        if !known {
+            return Err(Status::bad_request(format!("field label not supported: {field}")));
+        }
+        terms.push(FieldTerm { field: field.to_owned(), value: unescaped(value), equal });
+    }
+    Ok(terms)
+}
+
+/// Commas part terms unless a backslash stands before them.
+fn split_terms(text: &str) -> Vec<String> {
+    let mut terms = vec![String::new()];
+    let mut escaped = false;
+    for c in text.chars() {
+        let last = terms.len() - 1;
+        match c {
+            ',' if !escaped => terms.push(String::new()),
+            c => terms[last].push(c),
+        }
+        escaped = c == '\\' && !escaped;
+    }
+    terms.retain(|term| !term.is_empty());
+    terms
+}
+
+fn unescaped(value: &str) -> String {
+    let mut out = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        out.push(if c == '\\' { chars.next().unwrap_or('\\') } else { c });
+    }
+    out
+}
+
+fn parse_labels(text: &str) -> Result<Vec<Requirement>, String> {
+    let mut requirements = Vec::new();
+    for term in split_outside_parentheses(text) {
+        let term = term.trim();
+        if !term.is_empty() {
+            requirements.push(requirement(term)?);
+        }
+    }
+    Ok(requirements)
+}
+
+fn split_outside_parentheses(text: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut terms) = (0, 0, Vec::new());
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ',' if depth == 0 => {
+                terms.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    terms.push(&text[start..]);
+    terms
+}
+
+fn requirement(term: &str) -> Result<Requirement, String> {
+    let (key, test) = if let Some(key) = term.strip_prefix('!') {
+        (key, Test::Absent)
+    } else if let Some((key, value)) = term.split_once("!=") {
+        (key, Test::NotIn(vec![label_value(value)?]))
+    } else if let Some((key, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
+        (key, Test::In(vec![label_value(value)?]))
+    } else if let Some((key, bound)) = term.split_once('>') {
+        (key, Test::Greater(number(bound)?))
+    } else if let Some((key, bound)) = term.split_once('<') {
+        (key, Test::Less(number(bound)?))
+    } else {
+        set_requirement(term)?
+    };
+    Ok(Requirement { key: label_key(key)?, test })
+}
+
+fn set_requirement(term: &str) -> Result<(&str, Test), String> {
+    let Some((key, rest)) = term.split_once(char::is_whitespace) else {
+        return Ok((term, Test::Exists));
+    };
+    let rest = rest.trim();
+    let (word, set) = rest.split_once('(').ok_or_else(|| format!("found '{rest}', expected: in, notin, =, ==, !=, gt, lt"))?;
+    let set = set.strip_suffix(')').ok_or_else(|| format!("found '{set}', expected: ',', or ')'"))?;
+    let values = set.split(',').map(label_value).collect::<Result<Vec<_>, _>>()?;
+    match word.trim() {
+        "in" => Ok((key, Test::In(values))),
+        "notin" => Ok((key, Test::NotIn(values))),
+        other => Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
+    }
+}
+
+fn label_key(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let name = text.rsplit_once('/').map_or(text, |(_, name)| name);
+    let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    if name.len() > 63 || !name.chars().all(legal) || !ends(name.chars().next()) || !ends(name.chars().last()) {
+        return Err(format!(
+            "key: Invalid value: \"{text}\": name part must consist of alphanumeric characters, '-', '_' or '.', \
+             and must start and end with an alphanumeric character"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn label_value(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let end = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
+    if text.len() > 63 || !text.chars().all(legal) || !end(text.chars().next()) || !end(text.chars().last()) {
+        return Err(format!(
+            "values[0][]: Invalid value: \"{text}\": a valid label must be an empty string or consist of alphanumeric \
+             characters, '-', '_' or '.', and must start and end with an alphanumeric character"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn number(text: &str) -> Result<i64, String> {
+    text.trim().parse().map_err(|_| format!("for 'Gt', 'Lt' operators, the value must be an integer: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(selector: &str, labels: &[(&str, &str)], expected: bool) {
+        let labels: Vec<_> = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        assert_eq!(Selector::labels(selector).unwrap().matches_labels(&labels), expected, "{selector} on {labels:?}");
+    }
+
+    #[test]
+    fn every_form_of_label_selector() {
+        let web = &[("app", "web"), ("n", "5")];
+        check("", web, true);
+        check("app=web", web, true);
+        check("app == web", web, true);
+        check("app!=web", web, false);
+        check("gone!=web", web, true);
+        check("app in (api, web),n", web, true);
+        check("app notin (api,web)", web, false);
+        check("!gone", web, true);
+        check("!app", web, false);
+        check("n>4,n<6", web, true);
+        check("example.com/x", &[("example.com/x", "")], true);
+    }
+
+    #[test]
+    fn bad_selectors_are_refused() {
+        for text in ["a in web", "a in (b", "=x", "a=b c", "-a", "a,,b=$"] {
+            assert!(Selector::labels(text).is_err(), "{text}");
+        }
+    }
+}

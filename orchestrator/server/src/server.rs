@@ -1,0 +1,134 @@
+//! The server as its owner sees it: what it is made of ([`Options`]), its router, and its in-process clients.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use amphipod_store::{Error, Snapshot, Store};
+use axum::Router;
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::codec::Codec;
+use crate::discovery::Documents;
+use crate::kinds::{KINDS, Kind};
+use crate::limits::Limits;
+use crate::pipeline;
+use crate::registry::Registry;
+use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Relay, Sealer};
+use crate::tap::Tap;
+
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What a server is made of. Change the fields that matter after [`Options::new`].
+pub struct Options {
+    pub store: Arc<dyn Store>,
+    pub kinds: Vec<&'static Kind>,
+    /// Asked in order; the first identity wins, none makes the caller anonymous.
+    pub authenticators: Vec<Arc<dyn Authenticate>>,
+    pub authorizer: Arc<dyn Authorize>,
+    /// Plug-ins in the order they see an object.
+    pub admission: Vec<Arc<dyn Admit>>,
+    pub clock: Clock,
+    pub sealer: Option<Arc<dyn Sealer>>,
+    pub relay: Option<Arc<dyn Relay>>,
+    pub tokens: Option<Arc<dyn IssueToken>>,
+    /// What `/metrics` shows.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+impl Options {
+    pub fn new(store: Arc<dyn Store>, authorizer: Arc<dyn Authorize>) -> Self {
+        Self {
+            store,
+            kinds: KINDS.to_vec(),
+            authenticators: Vec::new(),
+            authorizer,
+            admission: Vec::new(),
+            clock: Arc::new(Timestamp::now),
+            sealer: None,
+            relay: None,
+            tokens: None,
+            metrics: None,
+        }
+    }
+}
+
+/// The API server; a clone is the same server.
+#[derive(Clone)]
+pub struct Server(Arc<Shared>);
+
+/// What every request may use.
+pub struct Shared {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) codec: Codec,
+    pub(crate) authenticators: Vec<Arc<dyn Authenticate>>,
+    pub(crate) authorizer: Arc<dyn Authorize>,
+    pub(crate) admission: Vec<Arc<dyn Admit>>,
+    pub(crate) clock: Clock,
+    pub(crate) relay: Option<Arc<dyn Relay>>,
+    pub(crate) tokens: Option<Arc<dyn IssueToken>>,
+    pub(crate) metrics: Option<PrometheusHandle>,
+    pub(crate) documents: Documents,
+    pub(crate) limits: Limits,
+}
+
+impl Deref for Server {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Server {
+    /// Resolves the ids of all kinds in the store and prepares the discovery documents.
+    pub async fn new(options: Options) -> Result<Self, Error> {
+        let registry = Arc::new(Registry::new(&options.kinds, &*options.store).await?);
+        Ok(Self(Arc::new(Shared {
+            documents: Documents::new(&registry),
+            store: options.store,
+            registry,
+            codec: Codec { sealer: options.sealer },
+            authenticators: options.authenticators,
+            authorizer: options.authorizer,
+            admission: options.admission,
+            clock: options.clock,
+            relay: options.relay,
+            tokens: options.tokens,
+            metrics: options.metrics,
+            limits: Limits::default(),
+        })))
+    }
+
+    /// The whole API as one tower service, for listeners and for callers in this process.
+    pub fn router(&self) -> Router {
+        pipeline::pipeline(self.clone())
+    }
+
+    /// A client in this process: no socket, same road as everyone, already authenticated as `identity`.
+    pub fn client(&self, identity: Identity) -> kube::Client {
+        let identity = Arc::new(identity);
+        let with_identity = move |mut request: http::Request<kube::client::Body>| {
+            request.extensions_mut().insert(identity.clone());
+            request
+        };
+        let service = tower::ServiceBuilder::new().map_request(with_identity).service(self.router());
+        kube::Client::new(service, "default")
+    }
+
+    /// The store's feed for informers in this process. Access is checked when a kind is asked for.
+    pub fn source(&self, identity: Identity) -> Arc<dyn amphipod_api::Source> {
+        Arc::new(Tap::new(self.clone(), identity))
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// What plug-ins and subresources read from.
+    pub fn cluster(&self, snapshot: Arc<dyn Snapshot>) -> Cluster {
+        let (store, registry) = (self.store.clone(), self.registry.clone());
+        Cluster { store, snapshot, registry, codec: self.codec.clone() }
+    }
+}

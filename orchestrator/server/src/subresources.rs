@@ -1,0 +1,96 @@
+//! Subresources: `confine` says which part of an object each may change; those with a kind of their own are
+//! in the files of `subresources/`.
+
+mod binding;
+mod eviction;
+mod scale;
+mod streams;
+mod token;
+
+use axum::body::Body;
+use axum::response::Response;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::reply::Status;
+use crate::{get, patch, update};
+
+pub use binding::bind;
+
+pub async fn serve(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {
+    let verb = call.route.attributes.verb.clone();
+    match (call.subresource(), verb.as_str()) {
+        ("scale", "get") => scale::get(call).await,
+        ("scale", "update") => scale::update(call, body).await,
+        ("scale", "patch") => scale::patch(call, body).await,
+        ("binding", "create") => binding::create(call, body).await,
+        ("eviction", "create") => eviction::create(call, body).await,
+        ("token", "create") => token::create(call, body).await,
+        ("log", "get") => streams::log(call, head).await,
+        ("exec" | "attach" | "portforward" | "proxy", _) => streams::relay(call, head, body).await,
+        (_, "get") => get::get(call).await,
+        (_, "update") => update::update(call, body).await,
+        (_, "patch") => patch::patch(call, body).await,
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// Puts back from `old` whatever this address may not change.
+pub fn confine(call: &Call, new: &mut Value, old: &Value) {
+    match call.subresource() {
+        "" => (call.kind().prepare_update)(new, old),
+        "status" => only(new, old, &["status"]),
+        "finalize" => {
+            let finalizers = new["spec"]["finalizers"].take();
+            *new = old.clone();
+            new["spec"]["finalizers"] = finalizers;
+        }
+        "ephemeralcontainers" => {
+            let containers = new["spec"]["ephemeralContainers"].take();
+            *new = old.clone();
+            new["spec"]["ephemeralContainers"] = containers;
+        }
+        "approval" => {
+            let conditions = new["status"]["conditions"].take();
+            *new = old.clone();
+            new["status"]["conditions"] = conditions;
+        }
+        "resize" => resize(new, old),
+        _ => {}
+    }
+}
+
+/// Only these members, and of metadata what a status writer may touch.
+fn only(new: &mut Value, old: &Value, members: &[&str]) {
+    let mut kept = old.clone();
+    for member in members {
+        match new.get_mut(*member) {
+            Some(value) if !value.is_null() => kept[*member] = value.take(),
+            _ => drop(kept.as_object_mut().expect("an object is one").remove(*member)),
+        }
+    }
+    for field in ["labels", "annotations", "finalizers"] {
+        match new["metadata"].get_mut(field) {
+            Some(value) if !value.is_null() => kept["metadata"][field] = value.take(),
+            _ => drop(crate::stamp::metadata(&mut kept).remove(field)),
+        }
+    }
+    *new = kept;
+}
+
+fn resize(new: &mut Value, old: &Value) {
+    let mut kept = old.clone();
+    for list in ["containers", "initContainers"] {
+        let Some(containers) = kept["spec"][list].as_array_mut() else { continue };
+        for container in containers {
+            let wanted = new["spec"][list].as_array().into_iter().flatten();
+            let Some(wanted) = wanted.into_iter().find(|other| other["name"] == container["name"]) else { continue };
+            for field in ["resources", "resizePolicy"] {
+                if let Some(value) = wanted.get(field) {
+                    container[field] = value.clone();
+                }
+            }
+        }
+    }
+    *new = kept;
+}

@@ -1,0 +1,22 @@
+//! `serviceaccounts/token`: the issuer behind the seam signs, this only fetches the account and checks the body.
+
+use axum::body::Body;
+use axum::response::Response;
+
+use crate::body::{self, Expected};
+use crate::call::{Call, WriteOptions};
+use crate::reply::{self, Status};
+use crate::update;
+
+pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
+    let options = WriteOptions::of(&call)?;
+    let expected = Expected::known("authentication.k8s.io/v1", "TokenRequest");
+    let bytes = body::bytes(body).await?;
+    let mut request = body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
+    request["apiVersion"] = expected.api_version.into();
+    request["kind"] = expected.kind.into();
+    let account = call.server.codec.value(&*update::read(&call, call.name())?);
+    let issuer = call.server.tokens.as_ref().ok_or_else(Status::no_such_path)?;
+    let issued = issuer.issue(&account, request).await?;
+    Ok(reply::created(issued.to_string().into()))
+}

@@ -1,0 +1,50 @@
+//! Tables: what kubectl prints. Columns and cells come from the kind; `includeObject` says what rides along.
+
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::kinds::Column;
+
+/// Columns of a kind that names none.
+const PLAIN: &[Column] = &[
+    Column { name: "Name", r#type: "string", format: "name", description: "Name must be unique within a namespace.", priority: 0 },
+    Column { name: "Created At", r#type: "date", format: "", description: "When the object was created.", priority: 0 },
+];
+
+/// A whole Table; `revision` is the list's or the object's.
+pub fn table(call: &Call, rows: &[Value], revision: Value) -> Value {
+    json!({
+        "apiVersion": "meta.k8s.io/v1", "kind": "Table", "metadata": { "resourceVersion": revision },
+        "columnDefinitions": definitions(call), "rows": rows,
+    })
+}
+
+pub fn definitions(call: &Call) -> Value {
+    let columns = if call.kind().columns.is_empty() { PLAIN } else { call.kind().columns };
+    let definition = |column: &Column| {
+        json!({
+            "name": column.name, "type": column.r#type, "format": column.format,
+            "description": column.description, "priority": column.priority,
+        })
+    };
+    columns.iter().map(definition).collect()
+}
+
+pub fn row(call: &Call, object: &Value) -> Value {
+    let kind = call.kind();
+    let cells = if kind.columns.is_empty() {
+        vec![object["metadata"]["name"].clone(), object["metadata"]["creationTimestamp"].clone()]
+    } else {
+        (kind.row)(object, call.server.now().as_second())
+    };
+    let include = call.query().get("includeObject").unwrap_or("Metadata");
+    match include {
+        "None" => json!({ "cells": cells }),
+        "Object" => json!({ "cells": cells, "object": object }),
+        _ => {
+            let metadata = &object["metadata"];
+            let partial = json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata });
+            json!({ "cells": cells, "object": partial })
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Discovery, reviews, the road.
+
+use expect_test::expect;
+
+use super::*;
+
+async fn as_user(server: &Server, line: &str, user: &str, headers: &[(&'static str, &str)]) -> String {
+    let mut request = request(line, Vec::new());
+    request.extensions_mut().insert(Identity::new(user, &["system:authenticated"]));
+    for (name, value) in headers {
+        request.headers_mut().append(*name, value.parse().unwrap());
+    }
+    let (status, reply) = read(raw(server, request).await).await;
+    format!("{} {}", status.as_u16(), reply["message"].as_str().unwrap_or("-"))
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_so_in_upstreams_words() {
+    let server = server().await;
+    let pods = "GET /api/v1/namespaces/d/pods";
+    expect!["200 -"].assert_eq(&as_user(&server, pods, "alice", &[]).await);
+    expect![[r#"403 pods is forbidden: User "mallory" cannot list resource "pods" in API group "" in the namespace "d""#]].assert_eq(&as_user(&server, pods, "mallory", &[]).await);
+    expect![[r#"403 deployments.apps is forbidden: User "mallory" cannot list resource "deployments" in API group "apps" at the cluster scope"#]].assert_eq(&as_user(&server, "GET /apis/apps/v1/deployments", "mallory", &[]).await);
+    expect![[r#"403 forbidden: User "mallory" cannot get path "/healthz""#]].assert_eq(&as_user(&server, "GET /healthz", "mallory", &[]).await);
+    expect![[r#"403 pods is forbidden: User "mallory" cannot list resource "pods" in API group "" in the namespace "d""#]].assert_eq(&as_user(&server, pods, "alice", &[("impersonate-user", "mallory")]).await);
+    expect![[r#"403 users "alice" is forbidden: User "mallory" cannot impersonate resource "users" in API group "" at the cluster scope"#]].assert_eq(&as_user(&server, pods, "mallory", &[("impersonate-user", "alice")]).await);
+    expect!["400 requested impersonation without impersonating a user"].assert_eq(&as_user(&server, pods, "alice", &[("impersonate-group", "g")]).await);
+}
+
+#[tokio::test]
+async fn without_credentials_one_is_anonymous() {
+    let server = server().await;
+    let mut request = request("POST /apis/authentication.k8s.io/v1/selfsubjectreviews", b"{}".to_vec());
+    request.extensions_mut().clear();
+    let (status, reply) = read(raw(&server, request).await).await;
+    assert_eq!(status, StatusCode::CREATED, "{reply}");
+    assert_eq!(reply["status"]["userInfo"]["username"], "system:anonymous");
+}
+
+#[tokio::test]
+async fn reviews_answer() {
+    let server = server().await;
+    let ask = json!({ "spec": { "user": "mallory", "resourceAttributes": { "verb": "get", "resource": "pods" } } });
+    let (_, reply) = send(&server, "POST /apis/authorization.k8s.io/v1/subjectaccessreviews", ask).await;
+    assert_eq!(reply["status"], json!({ "allowed": false }));
+    let ask = json!({ "spec": { "nonResourceAttributes": { "verb": "get", "path": "/x" } } });
+    let (_, reply) = send(&server, "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews", ask).await;
+    assert_eq!(reply["status"], json!({ "allowed": true }));
+    let (_, reply) = send(&server, "POST /apis/authentication.k8s.io/v1/tokenreviews", json!({ "spec": { "token": "x" } })).await;
+    assert_eq!(reply["status"]["authenticated"], Value::Null);
+}
+
+#[tokio::test]
+async fn discovery_in_both_forms() {
+    let server = server().await;
+    let (_, core) = send(&server, "GET /api/v1", Value::Null).await;
+    let config_map = core["resources"].as_array().unwrap().iter().find(|r| r["name"] == "configmaps").unwrap().clone();
+    expect![[r#"{"kind":"ConfigMap","name":"configmaps","namespaced":true,"shortNames":["cm"],"singularName":"configmap","storageVersionHash":"/cqpf5WsJrE=","verbs":["create","delete","deletecollection","get","list","patch","update","watch"]}"#]].assert_eq(&config_map.to_string());
+    let eviction = core["resources"].as_array().unwrap().iter().find(|r| r["name"] == "pods/eviction").unwrap().clone();
+    expect![[r#"{"group":"policy","kind":"Eviction","name":"pods/eviction","namespaced":true,"singularName":"","verbs":["create"],"version":"v1"}"#]].assert_eq(&eviction.to_string());
+    let mut aggregated = request("GET /apis", Vec::new());
+    let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    aggregated.headers_mut().insert("accept", accept.parse().unwrap());
+    let response = raw(&server, aggregated).await;
+    assert_eq!(response.headers()["content-type"], "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let (_, groups) = read(response).await;
+    assert!(groups["items"].as_array().unwrap().iter().any(|group| group["metadata"]["name"] == "apps"));
+    check(&server, "GET /apis/none", Value::Null, expect!["404 NotFound the server could not find the requested resource"]).await;
+    check(&server, "GET /apis/apps", Value::Null, expect!["200 APIGroup/-"]).await;
+    let (_, version) = send(&server, "GET /version", Value::Null).await;
+    assert_eq!((version["major"].as_str(), version["minor"].as_str()), (Some("1"), Some("37")));
+}
+
+#[tokio::test]
+async fn long_lists_are_compressed_when_asked() {
+    let server = server().await;
+    for index in 0..3 {
+        let body = json!({ "metadata": { "name": format!("c{index}") }, "data": { "k": "v".repeat(60_000) } });
+        send(&server, "POST /api/v1/namespaces/d/configmaps", body).await;
+    }
+    let mut list = request("GET /api/v1/configmaps", Vec::new());
+    list.headers_mut().insert("accept-encoding", "gzip".parse().unwrap());
+    let response = raw(&server, list).await;
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    assert!(response.into_body().collect().await.unwrap().to_bytes().len() < 20_000);
+}

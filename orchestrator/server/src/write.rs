@@ -1,0 +1,49 @@
+//! What all writes share: defaults, the walk through admission, the verdict of validation.
+
+use serde_json::Value;
+
+use crate::kinds::{Kind, Problem};
+use crate::registry::Entry;
+use crate::reply::Status;
+use crate::seams::AdmissionRequest;
+use crate::server::Server;
+
+/// Literal defaults from the schema table, then what the table cannot express.
+pub fn fill_defaults(value: &mut Value, entry: &Entry) {
+    if let Some(ty) = entry.ty {
+        amphipod_schema::fill_defaults(value, ty);
+    }
+    (entry.kind.defaults)(value);
+}
+
+/// The form Go prints: empty optional fields go, required ones appear.
+pub fn shape(value: &mut Value, entry: &Entry) {
+    if let Some(ty) = entry.ty {
+        amphipod_schema::prune_empty(value, ty);
+    }
+}
+
+pub async fn admit(server: &Server, request: &mut AdmissionRequest<'_>) -> Result<(), Status> {
+    for plugin in &server.admission {
+        plugin.admit(request).await?;
+    }
+    Ok(())
+}
+
+pub async fn confirm(server: &Server, request: &mut AdmissionRequest<'_>) -> Result<(), Status> {
+    for plugin in &server.admission {
+        plugin.confirm(request).await?;
+    }
+    Ok(())
+}
+
+/// What the plug-ins hold for the object is released with it.
+pub fn removed(server: &Server, request: &mut AdmissionRequest<'_>) {
+    for plugin in &server.admission {
+        plugin.removed(request);
+    }
+}
+
+pub fn check(kind: &Kind, name: &str, problems: Vec<Problem>) -> Result<(), Status> {
+    if problems.is_empty() { Ok(()) } else { Err(Status::invalid(kind, name, &problems)) }
+}
