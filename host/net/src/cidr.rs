@@ -22,6 +22,10 @@ impl Cidr {
         (index < self.size()).then(|| Ipv4Addr::from(self.base + index))
     }
 
+    pub fn prefix_length(&self) -> u8 {
+        self.bits
+    }
+
     /// How many addresses it has.
     pub fn size(&self) -> u32 {
         1 << (32 - self.bits)

@@ -16,12 +16,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use amphipod_server::certificates::{Certificates, Sans, Subject, kubeconfig};
+use amphipod_server::seams::Identity;
 use amphipod_store::{RaftStore, Store};
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+use control::Parts;
 
 use crate::data::DataDirectory;
 use crate::failure::refuse;
@@ -59,41 +62,48 @@ pub struct Cluster {
     has_node: bool,
     client: kube::Client,
     store: Arc<dyn Store>,
-    parts: JoinSet<anyhow::Result<()>>,
-    shutdown: CancellationToken,
+    parts: Parts,
     _networks: amphipod_net::Cidrs,
 }
 
 impl Cluster {
     pub async fn start(settings: Settings, report: &Report) -> anyhow::Result<Self> {
-        let (mut parts, shutdown) = (JoinSet::new(), CancellationToken::new());
+        let mut parts = Parts { tasks: JoinSet::new(), shutdown: CancellationToken::new() };
         let networks = address::networks(&settings)?;
         let network = address::network(&settings, &networks)?;
         let listeners = address::api_listeners(&settings, network.node_ip())?;
-        let url = format!("https://127.0.0.1:{}", listeners[0].local_addr()?.port());
+        let api = listeners[0].local_addr()?;
         let hostname = address::hostname();
         let node = settings.data.remember("node-name", settings.node_name.as_deref().unwrap_or(&hostname))?;
 
-        let store = open_store(&settings)?;
+        let store = open_store(&settings).await?;
         report.line("store open");
         let sans = Sans::new(&hostname, address::service_ip(&networks), &[network.node_ip().to_string()]);
         let certificates = Arc::new(Certificates::open(&settings.data.folder("server/tls")?, sans)?);
         let relay = Arc::new(LocalRelay::default());
-        let parent = control::Parent { settings: &settings, store: store.clone(), certificates: certificates.clone(), relay: relay.clone() };
-        let server = control::server(parent, &networks).await?;
-        control::serve(&server, listeners, &certificates, &mut parts, &shutdown)?;
+        let parent = control::Parent {
+            settings: &settings,
+            store: store.clone(),
+            certificates: certificates.clone(),
+            relay: relay.clone(),
+            networks: &networks,
+        };
+        let server = control::server(parent, &mut parts).await?;
+        control::bootstrap(&server, &networks, &network, api).await?;
+        control::serve(&server, listeners, &certificates, &mut parts)?;
+        let url = format!("https://127.0.0.1:{}", api.port());
         report.line(format!("API server at {url}"));
-        let registry = control::registry(&settings, &mut parts, &shutdown).await?;
-        control::bootstrap(&server, &networks, &network, &url).await?;
-        let informers = control::start_loops(&server, &settings, &certificates, &mut parts, &shutdown);
+        let registry = control::registry(&settings, &mut parts).await?;
+        let informers = control::start_loops(&server, &settings, &certificates, &mut parts);
         let has_node = settings.enabled("node");
         if has_node {
             let parent = node::Parent { settings: &settings, server: &server, relay: &relay, network, informers };
-            node::start(parent, &node, &mut parts, &shutdown).await?;
+            node::start(parent, &node, &mut parts).await?;
+            report.line(format!("node {node} started"));
         }
         let kubeconfig = write_kubeconfig(&settings, &certificates, &url)?;
-        let client = server.client(amphipod_server::seams::Identity::system_masters());
-        Ok(Self { url, node, kubeconfig, registry, has_node, client, store, parts, shutdown, _networks: networks })
+        let client = server.client(Identity::system_masters());
+        Ok(Self { url, node, kubeconfig, registry, has_node, client, store, parts, _networks: networks })
     }
 
     /// Waits until the node is Ready; fails when a part ends before.
@@ -115,7 +125,7 @@ impl Cluster {
 
     /// Why a part ended by itself.
     pub async fn failed(&mut self) -> anyhow::Error {
-        match self.parts.join_next().await {
+        match self.parts.tasks.join_next().await {
             Some(Ok(Err(error))) => error,
             Some(Err(error)) => anyhow::Error::new(error).context("a part of the cluster failed"),
             Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of the cluster ended by itself"),
@@ -124,15 +134,15 @@ impl Cluster {
 
     /// Ends every part, the store last.
     pub async fn stop(mut self) {
-        self.shutdown.cancel();
-        while self.parts.join_next().await.is_some() {}
+        self.parts.shutdown.cancel();
+        while self.parts.tasks.join_next().await.is_some() {}
         self.store.shutdown().await;
     }
 }
 
-fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     let directory = settings.data.folder("server/db")?;
-    let store = RaftStore::open(amphipod_store::Options::new(directory));
+    let store = RaftStore::open(amphipod_store::Options::new(directory)).await;
     Ok(Arc::new(store.map_err(|error| refuse(error.to_string()))?))
 }
 

@@ -1,89 +1,56 @@
-//! The key that seals Secrets: 32 random bytes in a file of the data directory, read once.
+//! The key that seals Secrets: 32 random bytes in a file of the data directory, read once at the start.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use amphipod_server::seams::Sealer;
+use amphipod_server::sealer::Keyring;
 use anyhow::Context as _;
-use bytes::Bytes;
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+use crate::failure::refuse;
+
 const KEY_BYTES: usize = 32;
-/// Leads every sealed body; a rotated key gets the next one.
-const KEY_ID: u8 = 1;
+const KEY_ID: u32 = 1;
 
-/// AES-256-GCM with a random nonce. Sealed: key id, nonce, ciphertext with tag; the context is authenticated.
-pub struct Keyring {
-    key: LessSafeKey,
-    random: SystemRandom,
+/// Reads the key, or makes one (0600) when there is none.
+pub fn open(folder: &Path) -> anyhow::Result<Keyring> {
+    let path = folder.join("secrets.key");
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(&path)?,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let wrong = || refuse(format!("{} is no key of {KEY_BYTES} bytes: put the cluster's own key back", path.display()));
+    let key: [u8; KEY_BYTES] = bytes.try_into().map_err(|_| wrong())?;
+    Keyring::new(&[(KEY_ID, key)]).ok_or_else(wrong)
 }
 
-impl Keyring {
-    /// Reads the key, or makes one (0600) when there is none.
-    pub fn open(folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join("secrets.key");
-        let random = SystemRandom::new();
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => make(&path, &random)?,
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-        };
-        let key = UnboundKey::new(&AES_256_GCM, &bytes);
-        let key = key.map_err(|_| crate::failure::refuse(format!("{} is no key of {KEY_BYTES} bytes", path.display())))?;
-        Ok(Self { key: LessSafeKey::new(key), random })
-    }
-}
-
-fn make(path: &Path, random: &SystemRandom) -> anyhow::Result<Vec<u8>> {
+fn make(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut bytes = vec![0; KEY_BYTES];
-    random.fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system has no randomness"))?;
+    SystemRandom::new().fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system has no randomness"))?;
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
     Ok(bytes)
 }
 
-impl Sealer for Keyring {
-    fn seal(&self, plain: &[u8], context: &[u8]) -> Bytes {
-        let mut nonce = [0; NONCE_LEN];
-        self.random.fill(&mut nonce).expect("the system gave randomness when the key was made");
-        let mut sealed = plain.to_vec();
-        let unique = Nonce::assume_unique_for_key(nonce);
-        let done = self.key.seal_in_place_append_tag(unique, Aad::from(context), &mut sealed);
-        done.expect("objects are far smaller than AES-GCM's limit");
-        [&[KEY_ID][..], &nonce, &sealed].concat().into()
-    }
-
-    fn open(&self, sealed: &[u8], context: &[u8]) -> Option<Bytes> {
-        let (id, rest) = sealed.split_first()?;
-        let nonce = Nonce::try_assume_unique_for_key(rest.get(..NONCE_LEN)?).ok()?;
-        let mut body = rest[NONCE_LEN..].to_vec();
-        if *id != KEY_ID {
-            return None;
-        }
-        let plain = self.key.open_in_place(nonce, Aad::from(context), &mut body).ok()?.len();
-        body.truncate(plain);
-        Some(body.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use amphipod_server::seams::Sealer as _;
+
     use super::*;
 
     #[test]
-    fn what_is_sealed_opens_only_in_its_place_and_unchanged() {
+    fn the_key_is_the_owners_alone_and_stays_the_same() {
         let folder = tempfile::tempdir().unwrap();
-        let keyring = Keyring::open(folder.path()).unwrap();
-        let sealed = keyring.seal(b"alice", b"secrets/default/a");
-        let again = Keyring::open(folder.path()).unwrap();
-        assert_eq!(again.open(&sealed, b"secrets/default/a").as_deref(), Some(&b"alice"[..]));
-        assert_eq!(again.open(&sealed, b"secrets/default/b"), None);
-        let mut changed = sealed.to_vec();
-        *changed.last_mut().unwrap() ^= 1;
-        assert_eq!(again.open(&changed, b"secrets/default/a"), None);
-        assert_eq!(again.open(b"", b""), None);
+        let sealed = open(folder.path()).unwrap().seal(b"alice", b"here");
+        let file = folder.path().join("secrets.key");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(open(folder.path()).unwrap().open(&sealed, b"here").as_deref(), Some(&b"alice"[..]));
+        std::fs::write(&file, "short").unwrap();
+        assert!(open(folder.path()).is_err());
     }
 }

@@ -122,6 +122,11 @@ impl Server {
         Arc::new(Tap::new(self.clone(), identity))
     }
 
+    /// An object's whole JSON, opened if it lies sealed; what the authorizer's own copy is decoded from.
+    pub fn frame(&self, object: &amphipod_store::Object) -> bytes::Bytes {
+        self.codec.frame(object)
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
     }
