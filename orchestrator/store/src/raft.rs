@@ -33,7 +33,7 @@ use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::{Ledger, StateMachine, Unsaved};
 use crate::raft::types::Types;
 use crate::view::View;
-use crate::{Committed, Error, Key, Op, ResourceId, Revision, Snapshot, Store, Txn, Watch};
+use crate::{Committed, Error, Op, ResourceId, Revision, Snapshot, Store, Txn, Watch};
 
 const SEGMENT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_BYTES: usize = 16 << 20;
@@ -131,12 +131,19 @@ impl RaftStore {
             return Err(Error::Full("the disk cannot keep up with the writes"));
         }
         let root = self.view.root();
-        if self.options.state_bytes_max.is_none_or(|max| root.weight < max) {
+        let starved = self.log.is_starved();
+        if !starved && self.options.state_bytes_max.is_none_or(|max| root.weight < max) {
             return Ok(());
         }
         let leases = root.resources.get(LEASES).copied();
-        let creates = |key: &Key| !root.objects.contains_key(key) && Some(key.resource()) != leases;
-        let created = txn.ops.iter().any(|op| matches!(op, Op::Put { key, .. } if creates(key)));
+        let mut puts = txn.ops.iter().filter_map(|op| match op {
+            Op::Put { key, .. } if Some(key.resource()) != leases => Some(key),
+            _ => None,
+        });
+        if starved {
+            return if puts.next().is_some() { Err(Error::Full("the disk of the data directory is full")) } else { Ok(()) };
+        }
+        let created = puts.any(|key| !root.objects.contains_key(key));
         if created { Err(Error::Full("the state has reached its size limit: delete something first")) } else { Ok(()) }
     }
 }
