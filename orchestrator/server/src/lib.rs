@@ -3,8 +3,12 @@
 
 mod accept;
 pub mod admission;
+pub mod authn;
+pub mod authz;
 mod body;
+pub mod bootstrap;
 mod call;
+pub mod certificates;
 mod codec;
 mod compress;
 mod create;
@@ -29,11 +33,13 @@ mod route;
 pub mod sealer;
 pub mod seams;
 pub mod selectors;
+pub mod serve;
 pub mod server;
 mod stamp;
 mod subresources;
 mod table;
 mod tap;
+pub mod tokens;
 mod twins;
 mod update;
 mod watch;

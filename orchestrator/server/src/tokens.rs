@@ -1,0 +1,352 @@
+//! Service account tokens: ES256 JWTs with upstream's claims. Issued here for the `token` subresource, verified in
+//! `authn/service_account.rs`; the key lies with the `certificates.rs`.
+
+use std::sync::Arc;
+
+use amphipod_store::{Key, Meta, ResourceId, Store};
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use rcgen::{KeyPair, PublicKeyData};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::kinds::Problem;
+use crate::reply::Status;
+use crate::seams::IssueToken;
+
+/// The issuer unless the operator names another; also the default audience.
+pub const DEFAULT_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+/// Shortest life of a token that may be asked for.
+pub const SECONDS_MIN: i64 = 600;
+/// Longest life of a token that may be asked for.
+pub const SECONDS_MAX: i64 = 1 << 32;
+const SECONDS_DEFAULT: i64 = 3600;
+
+/// Why a token was not accepted. The text is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error("the signing key is not a P-256 key: {0}")]
+    Key(String),
+    #[error("the token cannot be signed")]
+    Sign(#[source] jsonwebtoken::errors::Error),
+    #[error("the token does not verify: {0}")]
+    Verify(jsonwebtoken::errors::Error),
+    #[error("the token is used outside of its time")]
+    Time,
+    #[error("the token is for other audiences: {0:?}")]
+    Audience(Vec<String>),
+    #[error("{what} {name} is gone or was made anew")]
+    Gone { what: &'static str, name: String },
+}
+
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    pub aud: Vec<String>,
+    /// Seconds since the epoch, as `iat` and `nbf`.
+    pub exp: i64,
+    pub iat: i64,
+    pub iss: String,
+    pub jti: String,
+    #[serde(rename = "kubernetes.io")]
+    pub kubernetes: Bindings,
+    pub nbf: i64,
+    /// `system:serviceaccount:NAMESPACE:NAME`
+    pub sub: String,
+}
+
+/// The objects without which the token is void.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bindings {
+    pub namespace: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Reference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<Reference>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Reference>,
+    pub serviceaccount: Reference,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reference {
+    pub name: String,
+    pub uid: String,
+}
+
+/// What tokens are bound to, as the cluster has it now.
+pub trait Bound: Send + Sync {
+    /// `storage` is `serviceaccounts`, `pods`, `nodes` or `secrets`.
+    fn meta(&self, storage: &str, namespace: &str, name: &str) -> Option<Arc<Meta>>;
+}
+
+/// [`Bound`] over the store.
+pub struct BoundInStore {
+    store: Arc<dyn Store>,
+    resources: Vec<(&'static str, ResourceId)>,
+}
+
+impl BoundInStore {
+    pub async fn new(store: Arc<dyn Store>) -> Result<Self, amphipod_store::Error> {
+        let mut resources = Vec::new();
+        for storage in ["serviceaccounts", "pods", "nodes", "secrets"] {
+            resources.push((storage, store.resource(storage).await?));
+        }
+        Ok(Self { store, resources })
+    }
+}
+
+impl Bound for BoundInStore {
+    fn meta(&self, storage: &str, namespace: &str, name: &str) -> Option<Arc<Meta>> {
+        let (_, resource) = self.resources.iter().find(|(known, _)| *known == storage)?;
+        self.store.snapshot().get(&Key::new(*resource, namespace, name)).map(|object| object.meta.clone())
+    }
+}
+
+/// Signs and verifies the tokens of one issuer.
+pub struct TokenIssuer {
+    issuer: String,
+    /// What a token without audiences is for; what the API itself accepts.
+    audiences: Vec<String>,
+    bound: Arc<dyn Bound>,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    public: PublicKey,
+}
+
+struct PublicKey {
+    id: String,
+    x: String,
+    y: String,
+}
+
+/// One token to be signed.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    pub bindings: Bindings,
+    /// Empty: the API's own.
+    pub audiences: Vec<String>,
+    pub seconds: i64,
+}
+
+impl TokenIssuer {
+    /// `key` is PKCS#8 PEM of a P-256 key; `audiences` empty means the issuer.
+    pub fn new(key: &str, issuer: &str, audiences: Vec<String>, bound: Arc<dyn Bound>) -> Result<Self, TokenError> {
+        let pair = KeyPair::from_pem(key).map_err(|error| TokenError::Key(error.to_string()))?;
+        let point = match pair.public_key_raw() {
+            [4, point @ ..] if point.len() == 64 => point,
+            _ => return Err(TokenError::Key("its public key is no P-256 point".to_owned())),
+        };
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        let public = PublicKey {
+            id: encode(&Sha256::digest(pair.subject_public_key_info())),
+            x: encode(&point[..32]),
+            y: encode(&point[32..]),
+        };
+        let unusable = |error: jsonwebtoken::errors::Error| TokenError::Key(error.to_string());
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            audiences: if audiences.is_empty() { vec![issuer.to_owned()] } else { audiences },
+            bound,
+            signing: EncodingKey::from_ec_pem(key.as_bytes()).map_err(unusable)?,
+            verifying: DecodingKey::from_ec_components(&public.x, &public.y).map_err(unusable)?,
+            public,
+        })
+    }
+
+    /// What the API itself accepts.
+    pub fn audiences(&self) -> &[String] {
+        &self.audiences
+    }
+
+    /// The signed token, and what it says.
+    pub fn sign(&self, grant: Grant, now: Timestamp) -> Result<(String, Claims), TokenError> {
+        let account = &grant.bindings.serviceaccount.name;
+        let issued = now.as_second();
+        let claims = Claims {
+            aud: if grant.audiences.is_empty() { self.audiences.clone() } else { grant.audiences },
+            exp: issued + grant.seconds,
+            iat: issued,
+            iss: self.issuer.clone(),
+            jti: uuid::Uuid::new_v4().to_string(),
+            nbf: issued,
+            sub: format!("system:serviceaccount:{}:{account}", grant.bindings.namespace),
+            kubernetes: grant.bindings,
+        };
+        let header = Header { typ: None, kid: Some(self.public.id.clone()), ..Header::new(Algorithm::ES256) };
+        let token = jsonwebtoken::encode(&header, &claims, &self.signing).map_err(TokenError::Sign)?;
+        Ok((token, claims))
+    }
+
+    /// The claims of a token of ours with a good signature; `Ok(None)` when another issued it (or it is no JWT).
+    pub fn verify(&self, token: &str) -> Result<Option<Claims>, TokenError> {
+        #[derive(Deserialize)]
+        struct Issued {
+            iss: String,
+        }
+        match jsonwebtoken::dangerous::insecure_decode_claims::<Issued>(token) {
+            Ok(issued) if issued.iss == self.issuer => {}
+            _ => return Ok(None),
+        }
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.set_required_spec_claims(&["exp", "iss", "sub"]);
+        // Time and audience are judged by `check`, on every use, with the caller's clock.
+        (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
+        let data = jsonwebtoken::decode::<Claims>(token, &self.verifying, &validation).map_err(TokenError::Verify)?;
+        Ok(Some(data.claims))
+    }
+
+    /// Whether verified claims hold now: time, and everything they are bound to still exists as it was.
+    pub fn check(&self, claims: &Claims, now: Timestamp) -> Result<(), TokenError> {
+        if claims.exp <= now.as_second() || claims.nbf > now.as_second() + 10 {
+            return Err(TokenError::Time);
+        }
+        let bindings = &claims.kubernetes;
+        self.exists("serviceaccounts", &bindings.namespace, Some(&bindings.serviceaccount))?;
+        self.exists("pods", &bindings.namespace, bindings.pod.as_ref())?;
+        self.exists("secrets", &bindings.namespace, bindings.secret.as_ref())?;
+        if bindings.pod.is_none() {
+            self.exists("nodes", "", bindings.node.as_ref())?; // beside a pod the node is only told, not bound
+        }
+        Ok(())
+    }
+
+    /// Which of the wanted audiences the claims are for; an error when it is none.
+    pub fn audience(&self, claims: &Claims, wanted: &[String]) -> Result<Vec<String>, TokenError> {
+        let wanted = if wanted.is_empty() { &self.audiences } else { wanted };
+        let met: Vec<String> = wanted.iter().filter(|audience| claims.aud.contains(audience)).cloned().collect();
+        if met.is_empty() { Err(TokenError::Audience(claims.aud.clone())) } else { Ok(met) }
+    }
+
+    /// Body of `/.well-known/openid-configuration`.
+    pub fn discovery(&self) -> Value {
+        json!({
+            "issuer": self.issuer,
+            "jwks_uri": format!("{}/openid/v1/jwks", self.issuer.trim_end_matches('/')),
+            "response_types_supported": ["id_token"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
+        })
+    }
+
+    /// Body of `/openid/v1/jwks`.
+    pub fn key_set(&self) -> Value {
+        let PublicKey { id, x, y } = &self.public;
+        json!({"keys": [{"use": "sig", "kty": "EC", "kid": id, "crv": "P-256", "alg": "ES256", "x": x, "y": y}]})
+    }
+
+    fn exists(&self, storage: &'static str, namespace: &str, reference: Option<&Reference>) -> Result<(), TokenError> {
+        let Some(reference) = reference else { return Ok(()) };
+        let found = self.bound.meta(storage, namespace, &reference.name);
+        if found.is_some_and(|meta| meta.uid == reference.uid) {
+            return Ok(());
+        }
+        Err(TokenError::Gone { what: storage, name: reference.name.clone() })
+    }
+
+    /// The pod, node or secret that a TokenRequest binds to.
+    fn bind(&self, bindings: &mut Bindings, reference: &Value) -> Result<(), Status> {
+        let text = |field: &str| reference[field].as_str().unwrap_or_default();
+        let (version, kind, name) = (text("apiVersion"), text("kind"), text("name"));
+        let (storage, namespace) = match (version, kind) {
+            ("v1", "Pod") => ("pods", bindings.namespace.as_str()),
+            ("v1", "Secret") => ("secrets", bindings.namespace.as_str()),
+            ("v1", "Node") => ("nodes", ""),
+            _ => return Err(Status::bad_request(format!("cannot bind token to object of type {version}, Kind={kind}"))),
+        };
+        let meta = self.bound.meta(storage, namespace, name).ok_or_else(|| Status::not_found_resource(("", storage), name))?;
+        if !text("uid").is_empty() && text("uid") != meta.uid {
+            return Err(other_uid(storage, name, text("uid")));
+        }
+        let bound = Some(Reference { name: name.to_owned(), uid: meta.uid.clone() });
+        match kind {
+            "Pod" => {
+                let account = meta.field("spec.serviceAccountName").unwrap_or_default();
+                if account != bindings.serviceaccount.name {
+                    let wanted = &bindings.serviceaccount.name;
+                    return Err(Status::bad_request(format!(
+                        "cannot bind token for serviceaccount \"{wanted}\" to pod running with different serviceaccount name."
+                    )));
+                }
+                bindings.pod = bound;
+                let node = meta.field("spec.nodeName").filter(|node| !node.is_empty());
+                bindings.node = node.and_then(|node| {
+                    Some(Reference { name: node.to_owned(), uid: self.bound.meta("nodes", "", node)?.uid.clone() })
+                });
+            }
+            "Secret" => bindings.secret = bound,
+            _ => bindings.node = bound,
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl IssueToken for TokenIssuer {
+    async fn issue(&self, service_account: &Value, mut request: Value) -> Result<Value, Status> {
+        let metadata = |field: &str| service_account["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let seconds = lifetime(&request["spec"])?;
+        let mut bindings = Bindings {
+            namespace: metadata("namespace"),
+            node: None,
+            pod: None,
+            secret: None,
+            serviceaccount: Reference { name: metadata("name"), uid: metadata("uid") },
+        };
+        if request["spec"]["boundObjectRef"].is_object() {
+            self.bind(&mut bindings, &request["spec"]["boundObjectRef"])?;
+        }
+        let audiences = request["spec"]["audiences"].as_array();
+        let audiences = audiences.map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default();
+        let now = Timestamp::now();
+        let grant = Grant { bindings, audiences, seconds };
+        let (token, claims) = self.sign(grant, now).map_err(|error| Status::internal(error.to_string()))?;
+        request["apiVersion"] = json!("authentication.k8s.io/v1");
+        request["kind"] = json!("TokenRequest");
+        request["metadata"]["name"] = json!(metadata("name"));
+        request["metadata"]["namespace"] = json!(metadata("namespace"));
+        request["metadata"]["creationTimestamp"] = json!(seconds_text(claims.iat));
+        request["spec"]["audiences"] = json!(claims.aud);
+        request["spec"]["expirationSeconds"] = json!(seconds);
+        request["status"] = json!({"token": token, "expirationTimestamp": seconds_text(claims.exp)});
+        Ok(request)
+    }
+}
+
+fn lifetime(spec: &Value) -> Result<i64, Status> {
+    let seconds = spec["expirationSeconds"].as_i64().unwrap_or(SECONDS_DEFAULT);
+    let problem = match seconds {
+        ..SECONDS_MIN => "may not specify a duration less than 10 minutes",
+        SECONDS_MIN..=SECONDS_MAX => return Ok(seconds),
+        _ => "may not specify a duration larger than 2^32 seconds",
+    };
+    let message = format!("Invalid value: {seconds}: {problem}");
+    let problem = Problem { reason: "FieldValueInvalid", field: "spec.expirationSeconds".to_owned(), message };
+    Err(Status::invalid_kind(("authentication.k8s.io", "TokenRequest"), "", &[problem]))
+}
+
+fn other_uid(storage: &str, name: &str, uid: &str) -> Status {
+    let why = format!(
+        "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
+    );
+    let message = format!("Operation cannot be fulfilled on {storage} \"{name}\": {why}");
+    Status {
+        code: 409,
+        reason: "Conflict",
+        message,
+        details: Some(json!({"name": name, "kind": storage})),
+        proceed: None,
+        retry_after_seconds: None,
+    }
+}
+
+fn seconds_text(seconds: i64) -> String {
+    Timestamp::from_second(seconds).map_or_else(|_| String::new(), |time| time.to_string())
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
