@@ -20,6 +20,7 @@ pub mod kinds;
 pub mod limits;
 mod list;
 mod managed;
+mod openapi;
 mod patch;
 mod paths;
 pub mod pipeline;

@@ -29,6 +29,7 @@ pub fn serve(
         ["api", version] => found(documents.resources.get(*version)),
         ["apis", group] => found(documents.group.get(*group)),
         ["apis", group, version] => found(documents.resources.get(&format!("{group}/{version}"))),
+        ["openapi", "v3", rest @ ..] => server.openapi.serve(rest, headers),
         ["version"] => Ok(reply::ok(version())),
         ["healthz" | "livez" | "readyz", rest @ ..] => probe(server, (segments[0], rest), path),
         ["metrics"] => metrics(server),

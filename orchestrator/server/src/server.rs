@@ -12,6 +12,7 @@ use crate::codec::Codec;
 use crate::discovery::Documents;
 use crate::kinds::{KINDS, Kind};
 use crate::limits::Limits;
+use crate::openapi::OpenApi;
 use crate::pipeline;
 use crate::registry::Registry;
 use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Relay, Sealer};
@@ -70,6 +71,7 @@ pub struct Shared {
     pub(crate) tokens: Option<Arc<dyn IssueToken>>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) documents: Documents,
+    pub(crate) openapi: OpenApi,
     pub(crate) limits: Limits,
 }
 
@@ -87,6 +89,7 @@ impl Server {
         let registry = Arc::new(Registry::new(&options.kinds, &*options.store).await?);
         Ok(Self(Arc::new(Shared {
             documents: Documents::new(&registry),
+            openapi: OpenApi::new(registry.clone()),
             store: options.store,
             registry,
             codec: Codec { sealer: options.sealer },

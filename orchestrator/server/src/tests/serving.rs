@@ -84,3 +84,36 @@ async fn long_lists_are_compressed_when_asked() {
     assert_eq!(response.headers()["content-encoding"], "gzip");
     assert!(response.into_body().collect().await.unwrap().to_bytes().len() < 20_000);
 }
+
+#[tokio::test]
+async fn openapi_documents_are_found_by_the_index_and_cached_by_their_hash() {
+    let server = server().await;
+    let (_, index) = send(&server, "GET /openapi/v3", Value::Null).await;
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let response = raw(&server, request(&format!("GET {url}"), Vec::new())).await;
+    let etag = response.headers()["etag"].clone();
+    let (_, document) = read(response).await;
+    let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    assert!(patch["requestBody"]["content"]["application/strategic-merge-patch+json"].is_object());
+    let mut again = request(&format!("GET {url}"), Vec::new());
+    again.headers_mut().insert("if-none-match", etag);
+    assert_eq!(raw(&server, again).await.status(), 304);
+}
+
+/// Not a proof, a figure: `cargo test -- --ignored` is banned, so it runs a little and only guards against collapse.
+#[tokio::test]
+async fn creates_do_not_cost_milliseconds() {
+    let server = server().await;
+    let router = server.router();
+    let begun = std::time::Instant::now();
+    const COUNT: u32 = 2_000;
+    for index in 0..COUNT {
+        let body = format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"c{index}"}},"data":{{"k":"v"}}}}"#);
+        let request = request("POST /api/v1/namespaces/d/configmaps", body.into_bytes());
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+    }
+    let each = begun.elapsed() / COUNT;
+    println!("{each:?} for one create");
+    assert!(each < std::time::Duration::from_millis(2), "{each:?}");
+}

@@ -1,0 +1,97 @@
+//! `/openapi/v3`: the index, and one document for each group-version, made from the registry when first asked for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use amphipod_schema::openapi::{self, KindSchema, OpenApiKind, OpenApiSubresource};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::discovery::hash;
+use crate::kinds::{Kind, Scope, Subresource};
+use crate::registry::{Entry, Registry, api_version};
+use crate::reply::{self, Status};
+
+/// How long a document that is addressed by its hash may be kept.
+const FOREVER: &str = "public, max-age=31536000, immutable";
+
+/// Documents by group-version; making all of them costs too much for a start that nobody asks them of.
+pub struct OpenApi {
+    registry: Arc<Registry>,
+    documents: OnceLock<BTreeMap<String, Document>>,
+}
+
+struct Document {
+    body: Bytes,
+    hash: String,
+}
+
+impl OpenApi {
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, documents: OnceLock::new() }
+    }
+
+    /// `path` is what follows `/openapi/v3`: nothing, or `api/v1`, `apis/apps/v1`.
+    pub fn serve(&self, path: &[&str], headers: &HeaderMap) -> Result<Response, Status> {
+        let documents = self.documents.get_or_init(|| made(&self.registry));
+        if path.is_empty() {
+            let hashes = documents.iter().map(|(version, document)| (version.as_str(), document.hash.as_str()));
+            return Ok(reply::ok(openapi::index(hashes).to_string().into()));
+        }
+        let wanted = path.join("/");
+        let found = documents.iter().find(|(version, _)| openapi::document_path(version) == wanted);
+        let (_, document) = found.ok_or_else(Status::no_such_path)?;
+        let etag = HeaderValue::from_str(&format!("\"{}\"", document.hash)).expect("a hash is made of header characters");
+        if headers.get(header::IF_NONE_MATCH) == Some(&etag) {
+            return Ok(reply::not_modified());
+        }
+        let mut response = reply::ok(document.body.clone());
+        response.headers_mut().insert(header::ETAG, etag);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(FOREVER));
+        Ok(response)
+    }
+}
+
+fn made(registry: &Registry) -> BTreeMap<String, Document> {
+    let mut versions: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
+    for entry in registry.entries() {
+        versions.entry(entry.api_version()).or_default().push(entry);
+    }
+    let document = |(version, entries): (String, Vec<&Entry>)| {
+        let names: Vec<_> = entries.iter().map(|entry| subresource_versions(entry.kind)).collect();
+        let kinds: Vec<_> = entries.iter().zip(&names).filter_map(|(entry, names)| described(entry, names)).collect();
+        let text = openapi::group_version_document(&version, &kinds).to_string();
+        let hash = hash(&text);
+        (version, Document { body: text.into(), hash })
+    };
+    versions.into_iter().map(document).collect()
+}
+
+fn described<'a>(entry: &Entry, versions: &'a [String]) -> Option<OpenApiKind<'a>> {
+    let kind = entry.kind;
+    let subresources = kind.subresources.iter().zip(versions).map(|(sub, version)| OpenApiSubresource {
+        name: sub.name,
+        api_version: version,
+        kind: sub.kind.map_or(kind.kind, |(_, _, name)| name),
+        verbs: sub.verbs.to_vec(),
+    });
+    Some(OpenApiKind {
+        kind: kind.kind,
+        plural: kind.plural,
+        namespaced: kind.scope == Scope::Namespaced,
+        verbs: kind.verbs.to_vec(),
+        schema: KindSchema::Table(entry.ty?),
+        subresources: subresources.collect(),
+    })
+}
+
+/// The group-version of what travels at each subresource.
+fn subresource_versions(kind: &Kind) -> Vec<String> {
+    let version = |sub: &Subresource| match sub.kind {
+        Some(("", version, _)) => version.to_owned(),
+        Some((group, version, _)) => format!("{group}/{version}"),
+        None => api_version(kind),
+    };
+    kind.subresources.iter().map(version).collect()
+}
