@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use kube::api::ObjectMeta;
+use kube::api::{ApiResource, ObjectMeta, PartialObjectMeta};
 use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -105,6 +105,22 @@ impl Informers {
         let informer = Informer::<K>::start(self.events::<K>());
         kinds.insert(TypeId::of::<K>(), Box::new(informer.clone()));
         informer
+    }
+
+    /// Follows the metadata of any kind, known at compile time or not; the rest of each object is never kept.
+    pub fn metadata(&self, kind: &ApiResource) -> BoxStream<'static, watcher::Event<PartialObjectMeta>> {
+        match &self.backend {
+            Backend::Source(source) => {
+                let raw = source.list_and_watch(&kind.group, &kind.version, &kind.plural);
+                raw.filter_map(async |event| decode(event)).boxed()
+            }
+            Backend::Remote(client) => {
+                let api = kube::Api::<PartialObjectMeta>::all_with(client.clone(), kind);
+                let events = watcher(api, watcher::Config::default());
+                let paced = kube::runtime::WatchStreamExt::default_backoff(events);
+                paced.filter_map(async |event| event.ok()).boxed()
+            }
+        }
     }
 
     fn events<K: Object>(&self) -> BoxStream<'static, watcher::Event<K>> {

@@ -19,3 +19,5 @@ pub const RUNTIME: &str = "amphipod.dev/runtime";
 pub const SIMULATED: &str = "amphipod.dev/simulated";
 /// `"true"` on a Node that can run Linux images.
 pub const OCI: &str = "amphipod.dev/oci";
+/// `"true"` on a Node that may be away for long: its pods are never evicted because it is unreachable.
+pub const EDGE: &str = "amphipod.dev/edge";
