@@ -111,15 +111,6 @@ impl Running {
         self.started_at
     }
 
-    /// Asks it to end within `grace`; [`Running::ended`] tells when it has. The first call counts.
-    pub fn stop(&self, grace: Duration) {
-        self.stop.send_if_modified(|asked| {
-            let first = asked.is_none();
-            asked.get_or_insert(grace);
-            first
-        });
-    }
-
     /// Resolves once, with how it ended.
     pub async fn ended(&mut self) -> Exit {
         match self.task.join_next().await {
@@ -129,23 +120,27 @@ impl Running {
         }
     }
 
-    /// Hands over a connected stream socket. Gives it back when the container serves none or too many wait.
-    ///
-    /// # Errors
-    /// The socket itself.
-    pub fn deliver(&self, socket: OwnedFd) -> Result<(), OwnedFd> {
-        if self.kind != Kind::Http {
-            return Err(socket);
-        }
-        self.deliveries.try_send(socket).map_err(mpsc::error::TrySendError::into_inner)
-    }
-
+    /// Takes connected stream sockets; only a server ([`Kind::Http`]) serves them.
     pub fn deliveries(&self) -> mpsc::Sender<OwnedFd> {
         self.deliveries.clone()
     }
 
-    pub fn stats(&self) -> Stats {
-        Stats { cpu_nanoseconds: self.meter.used_nanoseconds(), memory_bytes: self.budget.used_bytes() }
+    /// Asks it to end within a grace period; the first call counts.
+    pub fn stopper(&self) -> impl Fn(Duration) + Send + Sync + use<> {
+        let stop = self.stop.clone();
+        move |grace| {
+            stop.send_if_modified(|asked| {
+                let first = asked.is_none();
+                asked.get_or_insert(grace);
+                first
+            });
+        }
+    }
+
+    /// What it uses, now and later.
+    pub fn gauge(&self) -> Arc<dyn Fn() -> Stats + Send + Sync> {
+        let (meter, budget) = (self.meter.clone(), self.budget.clone());
+        Arc::new(move || Stats { cpu_nanoseconds: meter.used_nanoseconds(), memory_bytes: budget.used_bytes() })
     }
 }
 
