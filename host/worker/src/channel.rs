@@ -43,7 +43,9 @@ pub(crate) struct Receiver {
 /// When the socket cannot be watched.
 pub(crate) fn split(socket: OwnedFd) -> io::Result<(Sender, Receiver, impl Future<Output = ()> + Send + 'static)> {
     rustix::io::ioctl_fionbio(&socket, true)?;
-    let socket = Arc::new(AsyncFd::register(socket)?);
+    // SAFETY: an `OwnedFd` keeps its one descriptor open until it is dropped.
+    #[allow(unsafe_code)]
+    let socket = Arc::new(unsafe { AsyncFd::register(socket) }?);
     let (sender, mut queue) = mpsc::channel::<(Vec<u8>, Vec<OwnedFd>)>(QUEUE_MAX);
     let receiver = Receiver { socket: socket.clone(), bytes: Vec::new(), descriptors: VecDeque::new() };
     let writer = async move {
