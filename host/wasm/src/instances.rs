@@ -1,0 +1,163 @@
+//! The instances of one HTTP container. A request goes to an idle instance or to a new one; an instance serves one
+//! request at a time, as many as [`HttpOptions`] allow, and is dropped when it was idle too long or failed.
+
+use std::future::{pending, poll_fn};
+use std::sync::Arc;
+
+use futures::channel::oneshot;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use wasmtime::AsContextMut;
+use wasmtime::component::Accessor;
+use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre, Request, Response};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
+
+use crate::HttpOptions;
+use crate::cpu::Metered;
+use crate::guest::{Blueprint, Guest};
+use crate::link::Entry;
+use crate::Program;
+
+/// One request and who waits for its response.
+struct Job {
+    request: Request,
+    answer: oneshot::Sender<Result<Response, wasmtime::Error>>,
+    /// Held until the instance is done with the request, its body included.
+    _slot: OwnedSemaphorePermit,
+}
+
+pub(crate) struct Instances {
+    program: Arc<Program>,
+    blueprint: Arc<Blueprint>,
+    options: HttpOptions,
+    slots: Arc<Semaphore>,
+    /// The most recently used last: it is warm.
+    idle: Mutex<Vec<oneshot::Sender<Job>>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl Instances {
+    pub(crate) fn new(program: Arc<Program>, blueprint: Arc<Blueprint>, options: HttpOptions) -> Arc<Self> {
+        Arc::new(Self {
+            program,
+            blueprint,
+            slots: Arc::new(Semaphore::new(options.requests_max)),
+            options,
+            idle: Mutex::default(),
+            tasks: Mutex::default(),
+        })
+    }
+
+    /// # Errors
+    /// What the guest answered or trapped with.
+    pub(crate) async fn handle(self: &Arc<Self>, request: Request) -> Result<Response, wasmtime::Error> {
+        let slot = self.slots.clone().acquire_owned().await.expect("never closed");
+        let (answer, answered) = oneshot::channel();
+        let mut job = Job { request, answer, _slot: slot };
+        while let Some(idle) = self.take_idle() {
+            match idle.send(job) {
+                Ok(()) => return answered.await.map_err(|_| wasmtime::format_err!("the instance ended"))?,
+                Err(refused) => job = refused,
+            }
+        }
+        self.spawn(job);
+        answered.await.map_err(|_| wasmtime::format_err!("the instance ended"))?
+    }
+
+    fn take_idle(&self) -> Option<oneshot::Sender<Job>> {
+        self.idle.lock().pop()
+    }
+
+    fn spawn(self: &Arc<Self>, job: Job) {
+        let (meter, host) = (self.blueprint.meter.clone(), self.blueprint.host.clone());
+        // Weak: the tasks live in the set of this very object.
+        let instance = Metered::new(run(Arc::downgrade(self), self.program.clone(), self.blueprint.clone(), job), meter, host);
+        let mut tasks = self.tasks.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(instance);
+    }
+
+    /// Ends all instances.
+    pub(crate) fn end(&self) {
+        self.tasks.lock().abort_all();
+    }
+
+    /// The next request for an instance that has just become idle; `None`: enough waited.
+    async fn next(&self) -> Option<Job> {
+        let (sender, receiver) = oneshot::channel();
+        self.idle.lock().push(sender);
+        let waited = tokio::time::timeout(self.options.idle, receiver).await;
+        if waited.is_err() {
+            self.idle.lock().retain(|sender| !sender.is_canceled());
+        }
+        waited.ok()?.ok()
+    }
+}
+
+async fn run(instances: std::sync::Weak<Instances>, program: Arc<Program>, blueprint: Arc<Blueprint>, job: Job) {
+    let Entry::Http(pre) = &program.entry else { return };
+    blueprint.meter.allowed().await;
+    let made = async {
+        let mut store = blueprint.component_store().map_err(|error| wasmtime::format_err!("{error}"))?;
+        let proxy = pre.instantiate_async(&mut store).await?;
+        wasmtime::error::Ok((store, proxy))
+    };
+    let (mut store, proxy) = match made.await {
+        Ok(made) => made,
+        Err(error) => {
+            let _ = job.answer.send(Err(error));
+            return;
+        }
+    };
+    let reuse = match pre {
+        ProxyPre::P2(_) => instances.upgrade().map_or(1, |instances| instances.options.p2_requests_per_instance),
+        ProxyPre::P3(_) => instances.upgrade().map_or(1, |instances| instances.options.p3_requests_per_instance),
+    };
+    let proxy = &proxy;
+    let meter = &blueprint.meter;
+    // A trap has reached the client's connection and the log by then.
+    let _ = store
+        .run_concurrent(async |accessor: &Accessor<Guest>| {
+            let mut next = Some(job);
+            for served in 1.. {
+                let Some(job) = next.take() else { break };
+                meter.allowed().await;
+                if !serve(accessor, proxy, job).await || served >= reuse {
+                    break;
+                }
+                let Some(instances) = instances.upgrade() else { break };
+                next = instances.next().await;
+            }
+        })
+        .await;
+}
+
+/// Runs one request; false when the instance must not be used again.
+async fn serve(accessor: &Accessor<Guest>, proxy: &Proxy, job: Job) -> bool {
+    let (answer, answered) = oneshot::channel();
+    let prepared = accessor
+        .with(|mut store| Prepared::new(store.as_context_mut(), proxy, job.request, view as fn(&mut Guest) -> WasiHttpCtxView<'_>, answer));
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            let _ = job.answer.send(Err(error));
+            return false;
+        }
+    };
+    let forward = async {
+        let result = answered.await.unwrap_or_else(|_| Err(wasmtime::format_err!("the guest did not answer")));
+        let fine = result.is_ok();
+        let _ = job.answer.send(result);
+        fine
+    };
+    let (ran, fine) = futures::join!(prepared.run(accessor, pending()), forward);
+    if fine && ran.is_ok() {
+        poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
+    }
+    fine && ran.is_ok()
+}
+
+fn view(guest: &mut Guest) -> WasiHttpCtxView<'_> {
+    guest.http()
+}
