@@ -85,7 +85,7 @@ fn build_port(port: &ServicePort, slices: &[Arc<EndpointSlice>], only_node: Opti
     let (mut ready, mut ending) = (BTreeSet::new(), BTreeSet::new());
     for slice in slices.iter().filter(|slice| slice.address_type == "IPv4") {
         let Some(target) = target_port(slice, &name) else { continue };
-        for endpoint in &slice.endpoints {
+        for endpoint in slice.endpoints.iter().flatten() {
             if only_node.is_some_and(|node| endpoint.node_name.as_deref() != Some(node)) {
                 continue;
             }
