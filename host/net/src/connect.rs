@@ -1,201 +1,249 @@
-//! Opens connections for guests, which may not make sockets: names of Services are resolved in process, the source is
-//! the pod's own address, and the connected socket is handed back.
+//! Outgoing connections of guests: names are resolved in process, Service addresses become an endpoint at once, the
+//! pod's own address is the source. `services.rs` has the table; nothing here asks a name server of the cluster.
+//!
+//! ```text
+//!  host ─┬─ address of a Service ─► endpoint          name ─┬─ svc[.ns[.svc[.domain]]] ─► the same
+//!        ├─ 127.0.0.1, ::1 ──────► the pod itself           ├─ host.svc…, headless ────► a pod's address
+//!        └─ any other ───────────► as it is                 ├─ ExternalName ───────────► that name
+//!                                                           └─ else ───────────────────► the system's resolver
+//! ```
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use amphipod_runtime::{Connect, PodName};
 use async_trait::async_trait;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::net::TcpSocket;
 
-use crate::Network;
-use crate::follow::Services;
+use crate::services::{Kind, is_loopback};
+use crate::{Network, Picked, Table, listen, random_below};
 
-const CLUSTER_DOMAIN: &str = "svc.cluster.local";
+/// How long a connection may take to be accepted.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many ExternalName Services may follow each other.
+const ALIASES_MAX: usize = 8;
 
-pub struct Connector {
-    network: Arc<Network>,
-    services: Services,
-}
-
-/// Where a name leads.
-#[derive(Debug, PartialEq, Eq)]
-enum Route {
-    Address(SocketAddrV4),
-    /// Outside the cluster: ask the system's resolver.
+/// What a name means inside the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    /// A Service's own address: the port decides further.
+    Vip(Ipv4Addr),
+    /// One pod's address.
+    Pod(Ipv4Addr),
+    /// A known name without any address now.
+    Nobody,
+    Alias(String),
+    /// Not a name of this cluster.
     Outside(String),
-    /// A name of the cluster that nothing answers to.
-    Nowhere,
-}
-
-impl Connector {
-    pub fn new(network: Arc<Network>, services: Services) -> Self {
-        Self { network, services }
-    }
-
-    fn route(&self, pod: &PodName, host: &str, port: u16) -> Route {
-        let own = self.network.address_of(&pod.uid);
-        if host == "localhost" || host == "::1" {
-            return own.map_or(Route::Nowhere, |ip| Route::Address(SocketAddrV4::new(ip, port)));
-        }
-        match host.parse::<Ipv4Addr>() {
-            Ok(Ipv4Addr::LOCALHOST) => own.map_or(Route::Nowhere, |ip| Route::Address(SocketAddrV4::new(ip, port))),
-            Ok(ip) => self.through_service(SocketAddrV4::new(ip, port), own),
-            Err(_) => self.named(&pod.namespace, host.trim_end_matches('.'), port, own),
-        }
-    }
-
-    /// A cluster address leads straight to an endpoint; any other address to itself.
-    fn through_service(&self, address: SocketAddrV4, own: Option<Ipv4Addr>) -> Route {
-        let Some(target) = self.services.at(address) else { return Route::Address(address) };
-        let client = IpAddr::V4(own.unwrap_or(Ipv4Addr::LOCALHOST));
-        target.pick(client).map_or(Route::Nowhere, Route::Address)
-    }
-
-    /// `service`, `service.namespace`, `….svc`, `….svc.cluster.local`, and `host.service.…` of headless Services.
-    fn named(&self, own_namespace: &str, host: &str, port: u16, own: Option<Ipv4Addr>) -> Route {
-        let in_cluster = host.strip_suffix(CLUSTER_DOMAIN).and_then(|name| name.strip_suffix('.')).or_else(|| host.strip_suffix(".svc"));
-        let labels: Vec<&str> = in_cluster.unwrap_or(host).split('.').collect();
-        let entry = match labels.as_slice() {
-            [service] => self.services.entry(own_namespace, service),
-            [service, namespace] => self.services.entry(namespace, service),
-            [endpoint, service, namespace] => {
-                let address = self.services.entry(namespace, service).and_then(|entry| entry.hosts.get(*endpoint).copied());
-                match address {
-                    Some(ip) => return Route::Address(SocketAddrV4::new(ip, port)),
-                    None => None,
-                }
-            }
-            _ => None,
-        };
-        let Some(entry) = entry else {
-            return if in_cluster.is_some() { Route::Nowhere } else { Route::Outside(host.to_owned()) };
-        };
-        if let Some(name) = &entry.external_name {
-            return Route::Outside(name.clone());
-        }
-        if let Some(ip) = entry.cluster_ip {
-            return self.through_service(SocketAddrV4::new(ip, port), own);
-        }
-        let client = IpAddr::V4(own.unwrap_or(Ipv4Addr::LOCALHOST));
-        let picked = entry.headless.iter().find_map(|target| target.pick(client));
-        // A headless name is its endpoints' addresses; the port is the caller's own.
-        picked.map_or(Route::Nowhere, |endpoint| Route::Address(SocketAddrV4::new(*endpoint.ip(), port)))
-    }
-
-    async fn dial(&self, address: SocketAddr, own: Option<Ipv4Addr>) -> io::Result<OwnedFd> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        if let (IpAddr::V4(ip), Some(own)) = (address.ip(), own)
-            && (ip.is_loopback() || self.network.contains(ip))
-        {
-            // The port is chosen at connect, so connections to different peers may share one.
-            set_bind_address_no_port(&socket)?;
-            socket.bind(SocketAddrV4::new(own, 0).into())?;
-        }
-        let stream = socket.connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream.into_std()?.into())
-    }
-}
-
-/// IP_BIND_ADDRESS_NO_PORT, which rustix does not wrap.
-#[allow(unsafe_code)]
-fn set_bind_address_no_port(socket: &TcpSocket) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    let size = size_of::<libc::c_int>() as libc::socklen_t;
-    // SAFETY: the descriptor is open for the length of the call, and the pointer and size describe `on`.
-    let done = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, (&raw const on).cast(), size)
-    };
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[async_trait]
-impl Connect for Connector {
+impl Connect for Network {
     async fn connect(&self, pod: &PodName, host: &str, port: u16) -> io::Result<OwnedFd> {
-        let own = self.network.address_of(&pod.uid);
-        let unreachable = || io::Error::new(io::ErrorKind::NotFound, format!("{host}:{port}: no such host or no ready endpoint"));
-        match self.route(pod, host, port) {
-            Route::Address(address) => self.dial(SocketAddr::V4(address), own).await,
-            Route::Nowhere => Err(unreachable()),
-            Route::Outside(name) => {
-                let mut last = unreachable();
-                for address in tokio::net::lookup_host((name.as_str(), port)).await? {
-                    match self.dial(address, own).await {
-                        Ok(socket) => return Ok(socket),
-                        Err(error) => last = error,
-                    }
-                }
-                Err(last)
+        let source = self.address_of(&pod.uid);
+        let addresses = self.addresses_for(pod, host, port).await?;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, format!("lookup {host}: no such host"));
+        for address in addresses {
+            match self.open(source, address).await {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = error,
             }
         }
+        Err(last)
     }
+}
+
+impl Network {
+    async fn addresses_for(&self, pod: &PodName, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if let Ok(ip) = bare.parse::<IpAddr>() {
+            return self.through(pod, SocketAddr::new(ip, port)).map(|address| vec![address]);
+        }
+        let mut name = bare.to_ascii_lowercase();
+        for _ in 0..ALIASES_MAX {
+            let target = if name == "localhost" {
+                Target::Vip(Ipv4Addr::LOCALHOST)
+            } else {
+                resolve(&self.table.read(), &self.options.cluster_domain, &pod.namespace, &name)
+            };
+            match target {
+                Target::Vip(ip) => return self.through(pod, SocketAddr::from((ip, port))).map(|address| vec![address]),
+                Target::Pod(ip) => return Ok(vec![SocketAddr::from((ip, port))]),
+                Target::Nobody => return Err(io::Error::new(io::ErrorKind::NotFound, format!("lookup {host}: no such host"))),
+                Target::Alias(other) => name = other,
+                Target::Outside(name) => return Ok(tokio::net::lookup_host((name.as_str(), port)).await?.collect()),
+            }
+        }
+        Err(io::Error::other(format!("lookup {host}: too many names in a row")))
+    }
+
+    /// An address as the pod sees it, turned into one that can be connected to.
+    fn through(&self, pod: &PodName, address: SocketAddr) -> io::Result<SocketAddr> {
+        if is_loopback(address.ip()) {
+            let own = self.address_of(&pod.uid).ok_or(io::ErrorKind::AddrNotAvailable)?;
+            return Ok(SocketAddr::from((own, address.port())));
+        }
+        match self.pick(address, self.client_of(&pod.uid)) {
+            Some(Picked::Endpoint(endpoint)) => Ok(endpoint),
+            Some(Picked::Nobody) => Err(io::ErrorKind::ConnectionRefused.into()),
+            None => Ok(address),
+        }
+    }
+
+    async fn open(&self, source: Option<Ipv4Addr>, to: SocketAddr) -> io::Result<OwnedFd> {
+        match dial(source, to).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.open_unbound(source, to).await.ok_or(error),
+            done => done,
+        }
+    }
+
+    /// A port of a pod here that could not be bound: a listener for this one connection, whose other end is delivered.
+    async fn open_unbound(&self, source: Option<Ipv4Addr>, to: SocketAddr) -> Option<OwnedFd> {
+        if !matches!(to.ip(), IpAddr::V4(ip) if self.options.pod_cidr.contains(ip)) {
+            return None;
+        }
+        let listener = listen(SocketAddr::new(to.ip(), 0)).ok()?;
+        let client = dial(source, listener.local_addr().ok()?).await.ok()?;
+        let own = std::net::TcpStream::from(client.try_clone().ok()?).local_addr().ok()?;
+        let listener = tokio::net::TcpListener::from_std(listener).ok()?;
+        let accepted = async {
+            loop {
+                let (socket, peer) = listener.accept().await.ok()?;
+                if peer == own {
+                    return socket.into_std().ok();
+                }
+            }
+        };
+        let socket = tokio::time::timeout(CONNECT_TIMEOUT, accepted).await.ok()??;
+        self.deliver_to(to, OwnedFd::from(socket)).ok()?;
+        Some(client)
+    }
+}
+
+/// The search list of a pod (`ns.svc.domain`, `svc.domain`, `domain`, as it is) against the table.
+fn resolve(table: &Table, domain: &str, namespace: &str, name: &str) -> Target {
+    let (name, absolute) = name.strip_suffix('.').map_or((name, false), |name| (name, true));
+    let searched = [format!("{name}.{namespace}.svc.{domain}"), format!("{name}.svc.{domain}"), format!("{name}.{domain}")];
+    let candidates = searched.iter().filter(|_| !absolute).map(String::as_str).chain([name]);
+    for candidate in candidates {
+        let Some(inside) = candidate.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.')) else { continue };
+        if let Some(target) = inside_name(table, inside) {
+            return target;
+        }
+    }
+    match name.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.')) {
+        true => Target::Nobody,
+        false => Target::Outside(name.to_owned()),
+    }
+}
+
+/// A name without the cluster's domain: `svc.ns.svc`, `host.svc.ns.svc`, `1-2-3-4.ns.pod`.
+fn inside_name(table: &Table, name: &str) -> Option<Target> {
+    let labels: Vec<&str> = name.split('.').collect();
+    match labels[..] {
+        [ip, _, "pod"] => Some(Target::Pod(ip.replace('-', ".").parse().ok()?)),
+        [service, namespace, "svc"] => {
+            let entry = table.get(namespace, service)?;
+            Some(match &entry.kind {
+                Kind::ClusterIp(ip) => Target::Vip(*ip),
+                Kind::ExternalName(name) => Target::Alias(name.to_ascii_lowercase()),
+                Kind::Headless => one_of(entry.ports.iter().flat_map(|port| &port.endpoints).map(|e| e.ip).collect()),
+            })
+        }
+        [host, service, namespace, "svc"] => {
+            let entry = table.get(namespace, service)?;
+            let endpoints = entry.ports.iter().flat_map(|port| &port.endpoints);
+            let named = |e: &&crate::Endpoint| e.hostname.as_deref() == Some(host) || e.ip.to_string().replace('.', "-") == host;
+            let found: Vec<_> = endpoints.filter(named).map(|endpoint| endpoint.ip).collect();
+            (!found.is_empty()).then(|| one_of(found))
+        }
+        _ => None,
+    }
+}
+
+fn one_of(ips: Vec<Ipv4Addr>) -> Target {
+    random_below(ips.len()).map_or(Target::Nobody, |index| Target::Pod(ips[index]))
+}
+
+async fn dial(source: Option<Ipv4Addr>, to: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    if let (Some(source), true) = (source, to.is_ipv4()) {
+        // A loopback address cannot reach the world: there the kernel chooses the source.
+        if source.is_loopback() == to.ip().is_loopback() {
+            port_chosen_at_connect(&socket)?;
+            rustix::net::bind(&socket, &SocketAddr::from((source, 0)))?;
+        }
+    }
+    let socket = TcpSocket::from_std_stream(std::net::TcpStream::from(socket));
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, socket.connect(to)).await;
+    let stream = connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+    Ok(OwnedFd::from(stream.into_std()?))
+}
+
+/// Binding an address without choosing a port yet: 28,000 connections to each peer instead of 28,000 in all.
+fn port_chosen_at_connect(socket: &OwnedFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open for the whole call and the pointer and length describe `on`, which outlives it.
+    #[allow(unsafe_code)]
+    let result = unsafe {
+        let length = size_of::<libc::c_int>() as libc::socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, (&raw const on).cast(), length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::services::build;
-    use crate::{Mode, Options};
     use serde_json::json;
+    use std::sync::Arc;
 
-    fn connector() -> (Connector, PodName) {
-        let options = Options {
-            mode: Mode::Loopback,
-            cluster_cidr: "127.94.0.0/16".parse().unwrap(),
-            service_cidr: "127.95.0.0/16".parse().unwrap(),
-            node_ports: (30_000, 32_767),
-        };
-        let network = Arc::new(Network::new(options).unwrap());
-        network.allocate("u1").unwrap();
-        let services = Services::default();
-        let put = |name: &str, spec: serde_json::Value, hostname: Option<&str>| {
-            let service = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec});
-            let slice = json!({"metadata": {}, "addressType": "IPv4", "ports": [{"port": 8080}],
-                "endpoints": [{"addresses": ["127.94.0.7"], "hostname": hostname}]});
+    fn table() -> Table {
+        let mut table = Table::default();
+        let mut add = |name: &str, namespace: &str, spec: serde_json::Value, endpoints: serde_json::Value| {
+            let service = json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec});
+            let slice = json!({"metadata": {}, "addressType": "IPv4", "ports": [{"port": 8080}], "endpoints": endpoints});
             let slice = Arc::new(serde_json::from_value(slice).unwrap());
-            services.replace("shop", name, Some(build(&serde_json::from_value(service).unwrap(), &[slice])));
+            let entry = build(&serde_json::from_value(service).unwrap(), &[slice], "here");
+            table.set(&(namespace.to_owned(), name.to_owned()), Some(entry));
         };
-        put("web", json!({"clusterIP": "127.95.0.3", "ports": [{"port": 80}]}), None);
-        put("db", json!({"clusterIP": "None", "ports": [{"port": 5432}]}), Some("db-0"));
-        put("far", json!({"type": "ExternalName", "externalName": "example.com"}), None);
-        let pod = PodName { namespace: "shop".into(), name: "p".into(), uid: "u1".into() };
-        (Connector::new(network, services), pod)
+        let port = json!([{"port": 80}]);
+        add("web", "shop", json!({"clusterIP": "127.43.0.7", "ports": port}), json!([]));
+        add("db", "shop", json!({"clusterIP": "None", "ports": port}), json!([{"addresses": ["127.42.0.8"], "hostname": "db-0"}]));
+        add("empty", "shop", json!({"clusterIP": "None", "ports": port}), json!([]));
+        add("out", "shop", json!({"type": "ExternalName", "externalName": "Example.COM"}), json!([]));
+        table
     }
 
     #[test]
-    fn names_lead_where_cluster_dns_would() {
-        let (connector, pod) = connector();
-        let to = |text: &str| Route::Address(text.parse().unwrap());
-        for (host, port, expected) in [
-            ("web", 80, to("127.94.0.7:8080")),
-            ("web.shop", 80, to("127.94.0.7:8080")),
-            ("web.shop.svc", 80, to("127.94.0.7:8080")),
-            ("web.shop.svc.cluster.local.", 80, to("127.94.0.7:8080")),
-            ("127.95.0.3", 80, to("127.94.0.7:8080")),
-            ("127.94.0.7", 99, to("127.94.0.7:99")),
-            ("db", 5432, to("127.94.0.7:5432")),
-            ("db-0.db.shop.svc.cluster.local", 5432, to("127.94.0.7:5432")),
-            ("localhost", 81, to("127.94.0.2:81")),
-            ("127.0.0.1", 81, to("127.94.0.2:81")),
-            ("far", 443, Route::Outside("example.com".into())),
-            ("example.org", 443, Route::Outside("example.org".into())),
-            ("none.shop.svc", 80, Route::Nowhere),
-        ] {
-            assert_eq!(connector.route(&pod, host, port), expected, "{host}:{port}");
+    fn names_mean_what_the_cluster_dns_would_say() {
+        let (table, vip) = (table(), Target::Vip(Ipv4Addr::new(127, 43, 0, 7)));
+        let pod = Target::Pod(Ipv4Addr::new(127, 42, 0, 8));
+        let cases = [
+            ("shop", "web", vip.clone()),
+            ("other", "web", Target::Outside("web".into())),
+            ("other", "web.shop", vip.clone()),
+            ("other", "web.shop.svc", vip.clone()),
+            ("other", "web.shop.svc.cluster.local", vip.clone()),
+            ("other", "web.shop.svc.cluster.local.", vip),
+            ("other", "web.shop.", Target::Outside("web.shop".into())),
+            ("shop", "db", pod.clone()),
+            ("shop", "db-0.db", pod.clone()),
+            ("other", "db-0.db.shop.svc.cluster.local", pod.clone()),
+            ("other", "127-42-0-8.shop.pod.cluster.local", pod),
+            ("shop", "empty", Target::Nobody),
+            ("shop", "out", Target::Alias("example.com".into())),
+            ("shop", "gone.shop.svc.cluster.local", Target::Nobody),
+            ("shop", "example.com", Target::Outside("example.com".into())),
+        ];
+        for (namespace, name, expected) in cases {
+            assert_eq!(resolve(&table, "cluster.local", namespace, name), expected, "{name} in {namespace}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_guest_is_seen_under_its_pods_address() {
-        let (connector, pod) = connector();
-        let listener = tokio::net::TcpListener::bind("127.94.0.8:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (socket, accepted) = tokio::join!(connector.connect(&pod, "127.94.0.8", port), listener.accept());
-        assert_eq!(accepted.unwrap().1.ip().to_string(), "127.94.0.2");
-        drop(socket.unwrap());
-        assert!(connector.connect(&pod, "none.shop.svc", 80).await.is_err());
     }
 }

@@ -1,265 +1,241 @@
-//! Accepts for every Service on this node: cluster addresses and node ports. A connection for a local Wasm pod is
-//! handed over whole; for anything else its bytes are copied.
+//! Accepts for every Service on its cluster address and its node ports, and hands each connection to an endpoint: the
+//! socket itself when the endpoint is a container here that takes it, copied bytes otherwise.
 //!
 //! ```text
-//!  client ─► listener (one task each) ─► Target::pick ─┬─► Deliver: the worker serves the socket itself
-//!                                                      └─► connect, copy both ways
+//!  Service or slice changes ─► Table entry ─► wanted listeners ─ compare ─► open | close
+//!  accept ─► pick ─┬─ nobody ───────────► reset
+//!                  ├─ pod here, takes it ► delivered, not a byte is copied
+//!                  └─ else ─────────────► connect, copy both ways
 //! ```
+//! A port without an endpoint has no listener, so the kernel refuses the connection.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use amphipod_api::informer::{Informer, key_of};
+use amphipod_api::{Change, labels};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use rustix::net::SocketFlags;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
 
-use crate::follow::Services;
-use crate::services::Target;
-use crate::{Deliver, Network};
+use crate::services::{Entry, Key, Kind, build};
+use crate::{Mode, Network, Picked, listen};
 
-/// Connections copied at once, per listener.
-const COPIES_MAX: usize = 4_096;
-const CONNECT_SECONDS: u64 = 10;
-/// A listener that cannot be bound is tried again after this.
-const BIND_RETRY_SECONDS: u64 = 5;
+/// Copied connections at once, in all.
+pub const COPIED_MAX: usize = 8_192;
+/// How long the other side may take to accept a copied connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// After the machine ran out of files, accepting rests this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Entry of the slices' index.
+const BY_SERVICE: &str = "net-by-service";
 
-/// What a listener stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Front {
-    Cluster(SocketAddrV4),
-    Node(IpAddr, u16),
-}
+/// Where one listener accepts; its Service port is found in the table at each connection.
+type Address = SocketAddr;
 
-impl Front {
-    fn address(self) -> (IpAddr, u16) {
-        match self {
-            Self::Cluster(address) => ((*address.ip()).into(), address.port()),
-            Self::Node(ip, port) => (ip, port),
-        }
-    }
-
-    fn target(self, services: &Services) -> Option<Arc<Target>> {
-        match self {
-            Self::Cluster(address) => services.at(address),
-            Self::Node(_, port) => services.at_node_port(port),
-        }
-    }
-}
-
-/// Serves until the token is cancelled. Addresses that this process serves itself (the API) are left alone.
-pub async fn run(network: Arc<Network>, services: Services, deliver: Arc<dyn Deliver>, shutdown: CancellationToken) {
-    let mut changed = services.changed();
-    let mut proxy = Proxy { network, services, deliver, running: HashMap::new(), tasks: JoinSet::new() };
+pub(crate) async fn run(network: Arc<Network>, services: Informer<Service>, slices: Informer<EndpointSlice>) {
+    slices.index(BY_SERVICE, |slice| service_of(slice).map(|(namespace, name)| format!("{namespace}/{name}")).into_iter().collect());
+    let (mut service_changes, mut slice_changes) = (services.subscribe(), slices.subscribe());
+    services.synced().await;
+    slices.synced().await;
+    let mut proxy = Proxy { network, services, slices, listeners: HashMap::new(), tasks: JoinSet::new(), copies: Arc::new(Semaphore::new(COPIED_MAX)) };
     loop {
-        let complete = proxy.reconcile();
-        let retry = tokio::time::sleep(Duration::from_secs(BIND_RETRY_SECONDS));
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            changed = changed.changed() => if changed.is_err() { return },
-            () = retry, if !complete => {}
-            Some(_) = proxy.tasks.join_next() => {}
+        let changed = tokio::select! {
+            change = service_changes.next() => change.map(|change| match change {
+                Change::Applied { now: service, .. } | Change::Deleted(service) => Some(key_of(&service.metadata)),
+                Change::Resynced => None,
+            }),
+            change = slice_changes.next() => change.map(|change| match change {
+                Change::Applied { now: slice, .. } | Change::Deleted(slice) => service_of(&slice).or_else(|| Some(Key::default())),
+                Change::Resynced => None,
+            }),
+            Some(_) = proxy.tasks.join_next() => continue,
+        };
+        match changed {
+            Some(Some(key)) => proxy.refresh(&key),
+            Some(None) => proxy.refresh_all(),
+            None => return,
         }
     }
+}
+
+fn service_of(slice: &EndpointSlice) -> Option<Key> {
+    let name = slice.metadata.labels.as_ref()?.get(labels::SERVICE_NAME)?;
+    Some((slice.metadata.namespace.clone().unwrap_or_default(), name.clone()))
 }
 
 struct Proxy {
     network: Arc<Network>,
-    services: Services,
-    deliver: Arc<dyn Deliver>,
-    running: HashMap<Front, AbortHandle>,
+    services: Informer<Service>,
+    slices: Informer<EndpointSlice>,
+    /// Every listener that is open, with the Service port it stands for.
+    listeners: HashMap<Address, (Key, u16, AbortHandle)>,
     tasks: JoinSet<()>,
+    copies: Arc<Semaphore>,
 }
 
 impl Proxy {
-    /// Listens on what is new, stops what is gone; false when something could not be bound.
-    fn reconcile(&mut self) -> bool {
-        let wanted = self.wanted();
-        self.running.retain(|front, task| {
-            let keep = wanted.contains(front);
-            if !keep {
-                task.abort();
-            }
-            keep
+    fn refresh_all(&mut self) {
+        let mut keys: HashSet<Key> = self.network.table.read().keys().cloned().collect();
+        keys.extend(self.services.list().iter().map(|service| key_of(&service.metadata)));
+        for key in keys {
+            self.refresh(&key);
+        }
+    }
+
+    fn refresh(&mut self, key: &Key) {
+        let node = &self.network.options.node_name;
+        let entry = self.services.get(&key.0, &key.1).map(|service| {
+            let slices = self.slices.indexed(BY_SERVICE, &format!("{}/{}", key.0, key.1));
+            build(&service, &slices, node)
         });
-        let mut complete = true;
-        for front in wanted {
-            if !self.running.contains_key(&front) {
-                complete &= self.start(front);
-            }
+        let wanted = entry.as_ref().map(|entry| wanted(entry, &self.network)).unwrap_or_default();
+        let before = self.network.table.write().set(key, entry);
+        if before.is_some() {
+            self.listeners.retain(|address, (owner, port, task)| {
+                let keep = owner != key || wanted.contains(&(*address, *port));
+                if !keep {
+                    task.abort();
+                }
+                keep
+            });
         }
-        complete
+        for (address, port) in wanted {
+            self.open(key, address, port);
+        }
     }
 
-    fn wanted(&self) -> Vec<Front> {
-        let (addresses, ports) = self.services.accepted();
-        let own = |address: &SocketAddrV4| self.network.contains(*address.ip());
-        let cluster = addresses.into_iter().filter(own).map(Front::Cluster);
-        let nodes = [IpAddr::V4(Ipv4Addr::LOCALHOST), self.network.node_ip()];
-        let node = ports.into_iter().flat_map(|port| nodes.map(|ip| Front::Node(ip, port)));
-        cluster.chain(node).collect()
-    }
-
-    fn start(&mut self, front: Front) -> bool {
-        let (ip, port) = front.address();
-        let listener = self.network.listen(ip, port).and_then(TcpListener::from_std);
-        let listener = match listener {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::warn!(%ip, port, %error, "cannot listen for a Service");
-                metrics::counter!("amphipod_proxy_bind_failures_total").increment(1);
-                return false;
+    fn open(&mut self, key: &Key, address: Address, port: u16) {
+        if self.listeners.contains_key(&address) {
+            return;
+        }
+        let accepting = listen(address).and_then(watched);
+        match accepting {
+            Ok(listener) => {
+                let front = Front { network: self.network.clone(), key: key.clone(), port, copies: self.copies.clone() };
+                let task = self.tasks.spawn(front.accept(listener));
+                self.listeners.insert(address, (key.clone(), port, task));
             }
-        };
-        let accepting = accept(listener, front, self.services.clone(), self.deliver.clone());
-        self.running.insert(front, self.tasks.spawn(accepting));
-        true
+            Err(error) => tracing::warn!(service = %format!("{}/{}", key.0, key.1), %address, %error, "cannot listen for a service"),
+        }
     }
 }
 
-async fn accept(listener: TcpListener, front: Front, services: Services, deliver: Arc<dyn Deliver>) {
-    let mut copies = JoinSet::new();
+/// The addresses where this Service accepts, each with the Service port it stands for.
+fn wanted(entry: &Entry, network: &Network) -> HashSet<(Address, u16)> {
+    let options = &network.options;
+    let mut wanted = HashSet::new();
+    for port in entry.ports.iter().filter(|port| !port.endpoints.is_empty()) {
+        let vip = match entry.kind {
+            Kind::ClusterIp(ip) => Some(ip).filter(|ip| options.service_cidr.contains(*ip)),
+            Kind::Headless | Kind::ExternalName(_) => None,
+        };
+        wanted.extend(vip.map(|ip| (SocketAddr::from((ip, port.port)), port.port)));
+        let own = |ip: &&Ipv4Addr| options.mode == Mode::Loopback && ip.is_loopback() && **ip != options.node_ip;
+        wanted.extend(entry.external.iter().filter(own).map(|ip| (SocketAddr::from((*ip, port.port)), port.port)));
+        for node_port in port.node_port.filter(|port| options.node_ports.contains(port)) {
+            for ip in [Ipv4Addr::LOCALHOST, options.node_ip] {
+                wanted.insert((SocketAddr::from((ip, node_port)), port.port));
+            }
+        }
+    }
+    wanted
+}
+
+/// One listening socket of a Service.
+struct Front {
+    network: Arc<Network>,
+    key: Key,
+    port: u16,
+    copies: Arc<Semaphore>,
+}
+
+impl Front {
+    async fn accept(self, listener: AsyncFd<TcpListener>) {
+        let mut copies = JoinSet::new();
+        loop {
+            while copies.try_join_next().is_some() {}
+            let accepted = accept_one(&listener).await;
+            match accepted {
+                Ok((socket, client)) => self.hand_on(socket, client, &mut copies),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(service = %self.key.1, %error, "cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn hand_on(&self, socket: OwnedFd, client: Option<SocketAddr>, copies: &mut JoinSet<()>) {
+        let entry = self.network.table.read().get(&self.key.0, &self.key.1);
+        let index = entry.as_ref().and_then(|entry| entry.ports.iter().position(|port| port.port == self.port));
+        let (Some(entry), Some(index)) = (entry, index) else { return reset(&socket) };
+        let Picked::Endpoint(to) = self.network.pick_of(&entry, index, client.map(|client| client.ip())) else {
+            return reset(&socket);
+        };
+        let Err(socket) = self.network.deliver_to(to, socket) else { return };
+        match self.copies.clone().try_acquire_owned() {
+            Ok(permit) => {
+                copies.spawn(async move {
+                    copy(socket, to).await;
+                    drop(permit);
+                });
+            }
+            Err(_) => reset(&socket),
+        }
+    }
+}
+
+/// Accepting by hand spares each delivered socket a registration with the reactor.
+fn watched(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    // SAFETY: a `TcpListener` owns one open descriptor and keeps it, unchanged, until it is dropped.
+    #[allow(unsafe_code)]
+    let watched = unsafe { AsyncFd::register(listener) };
+    Ok(watched?)
+}
+
+async fn accept_one(listener: &AsyncFd<TcpListener>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     loop {
-        let (socket, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            // Out of descriptors, most likely: the next accept may find one.
-            Err(_) => {
-                tokio::task::yield_now().await;
-                continue;
-            }
-        };
-        while copies.try_join_next().is_some() {}
-        let Some(endpoint) = front.target(&services).and_then(|target| target.pick(peer.ip())) else {
-            reset(&socket);
-            continue;
-        };
-        let socket = match hand_over(socket, endpoint, &*deliver) {
-            Ok(()) => continue,
-            Err(socket) => socket,
-        };
-        match socket {
-            Some(socket) if copies.len() < COPIES_MAX => _ = copies.spawn(copy(socket, endpoint)),
-            Some(socket) => reset(&socket),
-            None => {}
+        let mut ready = listener.readable().await?;
+        let accepted = ready.try_io(|listener| {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            Ok(rustix::net::acceptfrom_with(listener.get_ref(), flags)?)
+        });
+        if let Ok(accepted) = accepted {
+            let (socket, client) = accepted?;
+            return Ok((socket, client.and_then(|client| SocketAddr::try_from(client).ok())));
         }
     }
 }
 
-/// `Err(Some)`: nobody local took it.
-fn hand_over(socket: TcpStream, endpoint: SocketAddrV4, deliver: &dyn Deliver) -> Result<(), Option<TcpStream>> {
-    let Ok(socket) = socket.into_std() else { return Err(None) };
-    let ip = IpAddr::V4(*endpoint.ip());
-    deliver.deliver(ip, endpoint.port(), OwnedFd::from(socket)).map_err(|socket| {
-        TcpStream::from_std(std::net::TcpStream::from(socket)).ok()
-    })
-}
-
-async fn copy(mut client: TcpStream, endpoint: SocketAddrV4) {
-    let connecting = TcpStream::connect(SocketAddr::V4(endpoint));
-    let Ok(Ok(mut server)) = tokio::time::timeout(Duration::from_secs(CONNECT_SECONDS), connecting).await else {
-        return reset(&client);
-    };
-    // Either end may be gone already; the copy then ends at once.
-    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
-}
-
-/// As close to "connection refused" as an accepted connection gets: the peer sees a reset.
-fn reset(socket: &TcpStream) {
+/// Ends the connection with RST when the socket is dropped: the nearest to "connection refused".
+fn reset(socket: &OwnedFd) {
+    // A socket that cannot linger is closed the ordinary way.
     let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::services::build;
-    use crate::{Mode, Options};
-    use parking_lot::Mutex;
-    use serde_json::json;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+async fn copy(client: OwnedFd, to: SocketAddr) {
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(to)).await;
+    let Ok(Ok(mut endpoint)) = connected else { return reset(&client) };
+    let Ok(mut client) = TcpStream::from_std(std::net::TcpStream::from(client)) else { return };
+    // Both are only about latency.
+    let _ = (client.set_nodelay(true), endpoint.set_nodelay(true));
+    // Either side may end as it likes.
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut endpoint).await;
+}
 
-    /// Takes connections for one address and answers on the socket itself, as a worker does.
-    #[derive(Default)]
-    struct Local {
-        serves: Mutex<Option<SocketAddrV4>>,
-    }
-
-    impl Deliver for Local {
-        fn deliver(&self, ip: IpAddr, port: u16, socket: OwnedFd) -> Result<(), OwnedFd> {
-            if self.serves.lock().is_none_or(|address| (IpAddr::V4(*address.ip()), address.port()) != (ip, port)) {
-                return Err(socket);
-            }
-            rustix::io::write(&socket, b"handed over").expect("the socket is open");
-            Ok(())
-        }
-    }
-
-    fn entry(cluster: SocketAddrV4, endpoint: Option<SocketAddrV4>) -> crate::services::Entry {
-        let service = json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"clusterIP": cluster.ip().to_string(),
-            "ports": [{"port": cluster.port()}]}});
-        let slices = endpoint.map(|endpoint| {
-            let slice = json!({"metadata": {}, "addressType": "IPv4", "ports": [{"port": endpoint.port()}],
-                "endpoints": [{"addresses": [endpoint.ip().to_string()]}]});
-            Arc::new(serde_json::from_value(slice).unwrap())
-        });
-        let slices: Vec<_> = slices.into_iter().collect();
-        build(&serde_json::from_value(service).unwrap(), &slices)
-    }
-
-    async fn ask(address: SocketAddrV4) -> std::io::Result<String> {
-        let mut text = String::new();
-        TcpStream::connect(SocketAddr::V4(address)).await?.read_to_string(&mut text).await?;
-        Ok(text)
-    }
-
-    /// Awaits the listener: connection refused only means that the proxy has not yet seen the change.
-    async fn ask_until(address: SocketAddrV4, accepted: impl Fn(&std::io::Result<String>) -> bool) {
-        loop {
-            let answer = ask(address).await;
-            if accepted(&answer) {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
-    }
-
-    #[tokio::test]
-    async fn connections_are_handed_over_copied_or_reset() {
-        let options = Options {
-            mode: Mode::Loopback,
-            cluster_cidr: "127.96.0.0/16".parse().unwrap(),
-            service_cidr: "127.97.0.0/16".parse().unwrap(),
-            node_ports: (30_000, 32_767),
-        };
-        let network = Arc::new(Network::new(options).unwrap());
-        let remote = TcpListener::bind("127.96.0.9:0").await.unwrap();
-        let SocketAddr::V4(endpoint) = remote.local_addr().unwrap() else { panic!("IPv4 was bound") };
-        let cluster = SocketAddrV4::new(Ipv4Addr::new(127, 97, 0, 5), endpoint.port());
-        let (services, local, shutdown) = (Services::default(), Arc::new(Local::default()), CancellationToken::new());
-        let running = tokio::spawn(run(network, services.clone(), local.clone(), shutdown.clone()));
-        let answering = tokio::spawn(async move {
-            loop {
-                let (mut socket, _) = remote.accept().await.unwrap();
-                socket.write_all(b"copied").await.unwrap();
-            }
-        });
-
-        services.replace("default", "web", Some(entry(cluster, Some(endpoint))));
-        ask_until(cluster, |answer| answer.as_ref().is_ok_and(|text| text == "copied")).await;
-
-        *local.serves.lock() = Some(endpoint);
-        ask_until(cluster, |answer| answer.as_ref().is_ok_and(|text| text == "handed over")).await;
-
-        services.replace("default", "web", Some(entry(cluster, None)));
-        let is = |kind| move |answer: &std::io::Result<String>| answer.as_ref().is_err_and(|error| error.kind() == kind);
-        ask_until(cluster, is(std::io::ErrorKind::ConnectionReset)).await;
-
-        services.replace("default", "web", None);
-        ask_until(cluster, is(std::io::ErrorKind::ConnectionRefused)).await;
-        shutdown.cancel();
-        running.await.unwrap();
-        answering.abort();
+impl Network {
+    /// The client that a guest is, for affinity.
+    pub(crate) fn client_of(&self, uid: &str) -> Option<IpAddr> {
+        self.address_of(uid).map(IpAddr::V4)
     }
 }

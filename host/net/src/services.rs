@@ -1,275 +1,248 @@
-//! One table from Service ports to endpoints, built purely from Services and EndpointSlices. Its consumers: the proxy
-//! (who accepts for it) and guests' connections (who dial through it).
+//! The one table of Services and their endpoints, built from Service and EndpointSlice objects. Its readers are
+//! `proxy.rs` (connections from outside) and `connect.rs` (guests): what one reaches, the other reaches too.
 
-use std::collections::hash_map::DefaultHasher;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{Hash as _, Hasher as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use amphipod_api::informer::{ObjectKey, key_of};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::ResourceExt as _;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-/// One port of one Service and who answers it.
-#[derive(Debug)]
-pub struct Target {
-    /// `namespace/name:port`, for logs.
-    pub name: String,
-    /// Ready endpoints; when none is ready, those that still serve while they end (upstream's fallback).
-    pub endpoints: Vec<SocketAddrV4>,
-    /// `sessionAffinity: ClientIP`.
-    pub sticky: bool,
-    turn: AtomicUsize,
-}
+/// `(namespace, name)` of a Service.
+pub type Key = ObjectKey;
 
-impl PartialEq for Target {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.name, &self.endpoints, self.sticky) == (&other.name, &other.endpoints, other.sticky)
-    }
-}
-
-impl Target {
-    /// The endpoint for a connection from this client: in turn, or always the same when sticky.
-    pub fn pick(&self, client: IpAddr) -> Option<SocketAddrV4> {
-        let index = if self.sticky {
-            let mut hasher = DefaultHasher::new();
-            client.hash(&mut hasher);
-            hasher.finish() as usize
-        } else {
-            self.turn.fetch_add(1, Ordering::Relaxed)
-        };
-        self.endpoints.get(index.checked_rem(self.endpoints.len())?).copied()
-    }
-}
-
-/// One Service, as connections need it.
-#[derive(Debug, Default, PartialEq)]
+/// A Service as connections see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Cluster address and port → target.
-    pub cluster: BTreeMap<SocketAddrV4, Arc<Target>>,
-    /// Node port → target.
-    pub node: BTreeMap<u16, Arc<Target>>,
-    /// Headless: endpoints by port name's port; guests dial them directly.
-    pub headless: Vec<Arc<Target>>,
-    pub external_name: Option<String>,
-    /// Host names of endpoints that have one.
-    pub hosts: BTreeMap<String, Ipv4Addr>,
-    pub cluster_ip: Option<Ipv4Addr>,
+    pub key: Key,
+    pub kind: Kind,
+    pub ports: Vec<Port>,
+    /// `sessionAffinity: ClientIP`: how long a client keeps its endpoint.
+    pub affinity: Option<Duration>,
+    /// Further addresses it answers on: `externalIPs` and the load balancer's.
+    pub external: Vec<Ipv4Addr>,
 }
 
-/// Builds one Service's entry from the Service and all its slices.
-pub fn build(service: &Service, slices: &[Arc<EndpointSlice>]) -> Entry {
-    let Some(spec) = &service.spec else { return Entry::default() };
-    if spec.type_.as_deref() == Some("ExternalName") {
-        return Entry { external_name: spec.external_name.clone(), ..Entry::default() };
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    ClusterIp(Ipv4Addr),
+    Headless,
+    ExternalName(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    pub name: String,
+    pub port: u16,
+    pub node_port: Option<u16>,
+    /// Those that may be chosen: ready ones; when there are none, ending ones that still serve.
+    pub endpoints: Vec<Endpoint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    pub ip: Ipv4Addr,
+    pub port: u16,
+    /// `hostname` of the pod, for names such as `web-0.web`.
+    pub hostname: Option<String>,
+    pub node: Option<String>,
+}
+
+impl Endpoint {
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((self.ip, self.port))
     }
-    let mut entry = Entry { hosts: hosts(slices), ..Entry::default() };
-    entry.cluster_ip = spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok());
-    let sticky = spec.session_affinity.as_deref() == Some("ClientIP");
-    for port in spec.ports.iter().flatten().filter(|port| port.protocol.as_deref().unwrap_or("TCP") == "TCP") {
-        let target = Arc::new(Target {
-            name: format!("{}/{}:{}", service.namespace().unwrap_or_default(), service.name_any(), port.port),
-            endpoints: endpoints(port, slices),
-            sticky,
-            turn: AtomicUsize::new(0),
-        });
-        match (entry.cluster_ip, u16::try_from(port.port)) {
-            (Some(ip), Ok(number)) => _ = entry.cluster.insert(SocketAddrV4::new(ip, number), target.clone()),
-            _ => entry.headless.push(target.clone()),
-        }
-        if let Some(node_port) = port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0) {
-            entry.node.insert(node_port, target);
-        }
-    }
-    entry
 }
 
-fn endpoints(port: &ServicePort, slices: &[Arc<EndpointSlice>]) -> Vec<SocketAddrV4> {
-    let (mut ready, mut ending) = (Vec::new(), Vec::new());
-    for slice in slices {
-        let named = |p: &&_| endpoint_port_name(p) == port.name.as_deref().unwrap_or_default();
-        let number = slice.ports.iter().flatten().find(named).and_then(|port| u16::try_from(port.port?).ok());
-        let Some(number) = number else { continue };
-        for endpoint in slice.endpoints.iter().flatten() {
-            let conditions = endpoint.conditions.as_ref();
-            let is_ready = conditions.and_then(|c| c.ready).unwrap_or(true);
-            let serving = conditions.and_then(|c| c.serving).unwrap_or(is_ready);
-            let addresses = endpoint.addresses.iter().filter_map(|address| address.parse().ok());
-            let addresses = addresses.map(|address| SocketAddrV4::new(address, number));
-            if is_ready {
-                ready.extend(addresses);
-            } else if serving {
-                ending.extend(addresses);
-            }
-        }
-    }
-    let mut chosen = if ready.is_empty() { ending } else { ready };
-    chosen.sort();
-    chosen.dedup();
-    chosen
-}
-
-fn endpoint_port_name(port: &k8s_openapi::api::discovery::v1::EndpointPort) -> &str {
-    port.name.as_deref().unwrap_or_default()
-}
-
-fn hosts(slices: &[Arc<EndpointSlice>]) -> BTreeMap<String, Ipv4Addr> {
-    let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter().flatten());
-    let named = endpoints.filter_map(|endpoint| {
-        let address = endpoint.addresses.first()?.parse().ok()?;
-        Some((endpoint.hostname.clone()?, address))
+/// One Service with the slices that carry its name. TCP only: other protocols have no connections to hand on.
+/// `internalTrafficPolicy: Local` keeps the endpoints of `node` alone.
+pub fn build(service: &Service, slices: &[Arc<EndpointSlice>], node: &str) -> Entry {
+    let spec = service.spec.clone().unwrap_or_default();
+    let kind = match (spec.type_.as_deref(), spec.cluster_ip.as_deref()) {
+        (Some("ExternalName"), _) => Kind::ExternalName(spec.external_name.clone().unwrap_or_default()),
+        (_, Some(ip)) => ip.parse().map_or(Kind::Headless, Kind::ClusterIp),
+        _ => Kind::Headless,
+    };
+    let local_only = spec.internal_traffic_policy.as_deref() == Some("Local");
+    let only_node = local_only.then_some(node);
+    let tcp = |port: &&ServicePort| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
+    let ports = spec.ports.iter().flatten().filter(tcp).map(|port| build_port(port, slices, only_node)).collect();
+    let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
+        let configured = spec.session_affinity_config.and_then(|config| config.client_ip?.timeout_seconds);
+        Duration::from_secs(configured.unwrap_or(10_800).max(0).unsigned_abs().into())
     });
-    named.collect()
+    let ingress = service.status.iter().filter_map(|status| status.load_balancer.as_ref()?.ingress.as_ref()).flatten();
+    let balancer = ingress.filter_map(|ingress| ingress.ip.as_ref());
+    let external = spec.external_ips.iter().flatten().chain(balancer).filter_map(|ip| ip.parse().ok()).collect();
+    Entry { key: key_of(&service.metadata), kind, ports, affinity, external }
 }
 
-/// All Services of the cluster by namespace and name, and their addresses in one index.
-#[derive(Default)]
+fn build_port(port: &ServicePort, slices: &[Arc<EndpointSlice>], only_node: Option<&str>) -> Port {
+    let name = port.name.clone().unwrap_or_default();
+    let (mut ready, mut ending) = (BTreeSet::new(), BTreeSet::new());
+    for slice in slices.iter().filter(|slice| slice.address_type == "IPv4") {
+        let Some(target) = target_port(slice, &name) else { continue };
+        for endpoint in slice.endpoints.iter().flatten() {
+            if only_node.is_some_and(|node| endpoint.node_name.as_deref() != Some(node)) {
+                continue;
+            }
+            let conditions = endpoint.conditions.clone().unwrap_or_default();
+            let to = match (conditions.ready, conditions.serving, conditions.terminating) {
+                (None | Some(true), ..) => &mut ready,
+                (_, Some(true), Some(true)) => &mut ending,
+                _ => continue,
+            };
+            let Some(ip) = endpoint.addresses.first().and_then(|ip| ip.parse().ok()) else { continue };
+            let (hostname, node) = (endpoint.hostname.clone(), endpoint.node_name.clone());
+            to.insert(Endpoint { ip, port: target, hostname, node });
+        }
+    }
+    Port {
+        name,
+        port: u16::try_from(port.port).unwrap_or(0),
+        node_port: port.node_port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0),
+        endpoints: if ready.is_empty() { ending } else { ready }.into_iter().collect(),
+    }
+}
+
+/// Slices name their ports as the Service does; one without any name serves a Service with one unnamed port.
+fn target_port(slice: &EndpointSlice, name: &str) -> Option<u16> {
+    let mut ports = slice.ports.iter().flatten();
+    let port = ports.find(|port| port.name.as_deref().unwrap_or_default() == name)?;
+    u16::try_from(port.port?).ok()
+}
+
+/// Every Service of the cluster, found by name and by address.
+#[derive(Debug, Default)]
 pub struct Table {
-    entries: HashMap<(String, String), Arc<Entry>>,
-    cluster: HashMap<SocketAddrV4, Arc<Target>>,
-    node: HashMap<u16, Arc<Target>>,
+    entries: HashMap<Key, Arc<Entry>>,
+    by_vip: HashMap<(Ipv4Addr, u16), (Key, usize)>,
 }
 
 impl Table {
-    /// Puts one Service's entry in place of its old one; `None` removes it.
-    pub fn replace(&mut self, namespace: &str, name: &str, entry: Option<Entry>) {
-        let key = (namespace.to_owned(), name.to_owned());
-        if let Some(old) = self.entries.remove(&key) {
-            old.cluster.keys().for_each(|address| _ = self.cluster.remove(address));
-            old.node.keys().for_each(|port| _ = self.node.remove(port));
+    /// Puts or removes one Service. Returns what was there.
+    pub fn set(&mut self, key: &Key, entry: Option<Entry>) -> Option<Arc<Entry>> {
+        let before = self.entries.remove(key);
+        for address in before.iter().flat_map(|entry| vips(entry)) {
+            if self.by_vip.get(&address.0).is_some_and(|(owner, _)| owner == key) {
+                self.by_vip.remove(&address.0);
+            }
         }
         if let Some(entry) = entry {
-            self.cluster.extend(entry.cluster.iter().map(|(address, target)| (*address, target.clone())));
-            self.node.extend(entry.node.iter().map(|(port, target)| (*port, target.clone())));
-            self.entries.insert(key, Arc::new(entry));
+            for (address, index) in vips(&entry) {
+                self.by_vip.insert(address, (key.clone(), index));
+            }
+            self.entries.insert(key.clone(), Arc::new(entry));
         }
+        before
     }
 
-    pub fn entry(&self, namespace: &str, name: &str) -> Option<Arc<Entry>> {
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Entry>> {
         self.entries.get(&(namespace.to_owned(), name.to_owned())).cloned()
     }
 
-    pub fn names(&self) -> Vec<(String, String)> {
-        self.entries.keys().cloned().collect()
+    /// The Service that answers on this address, and which of its ports.
+    pub fn by_vip(&self, ip: Ipv4Addr, port: u16) -> Option<(Arc<Entry>, usize)> {
+        let (key, index) = self.by_vip.get(&(ip, port))?;
+        Some((self.entries.get(key)?.clone(), *index))
     }
 
-    pub fn at(&self, address: SocketAddrV4) -> Option<Arc<Target>> {
-        self.cluster.get(&address).cloned()
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.entries.keys()
     }
+}
 
-    pub fn at_node_port(&self, port: u16) -> Option<Arc<Target>> {
-        self.node.get(&port).cloned()
-    }
+fn vips(entry: &Entry) -> Vec<((Ipv4Addr, u16), usize)> {
+    let cluster = match entry.kind {
+        Kind::ClusterIp(ip) => Some(ip),
+        _ => None,
+    };
+    let addresses = cluster.into_iter().chain(entry.external.iter().copied());
+    let pairs = addresses.flat_map(|ip| entry.ports.iter().enumerate().map(move |(index, port)| ((ip, port.port), index)));
+    pairs.collect()
+}
 
-    /// Every cluster address and node port that someone must accept on.
-    pub fn accepted(&self) -> (Vec<SocketAddrV4>, Vec<u16>) {
-        (self.cluster.keys().copied().collect(), self.node.keys().copied().collect())
-    }
+/// The port that a probe or a URL means by number or by name.
+pub fn port_number(port: &IntOrString, named: impl Fn(&str) -> Option<i32>) -> Option<u16> {
+    let number = match port {
+        IntOrString::Int(number) => Some(*number),
+        IntOrString::String(name) => named(name).or_else(|| name.parse().ok()),
+    };
+    number.and_then(|number| u16::try_from(number).ok()).filter(|number| *number > 0)
+}
+
+/// Whether an address is one that a listener of ours may have.
+pub fn is_loopback(ip: IpAddr) -> bool {
+    ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use expect_test::{Expect, expect};
     use serde_json::json;
 
-    fn service(spec: serde_json::Value) -> Service {
-        serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "default"}, "spec": spec})).unwrap()
+    fn check(service: serde_json::Value, slices: serde_json::Value, expected: Expect) {
+        let service: Service = serde_json::from_value(service).unwrap();
+        let slices: Vec<Arc<EndpointSlice>> = serde_json::from_value(slices).unwrap();
+        let entry = build(&service, &slices, "here");
+        let ports = entry.ports.iter().map(|port| {
+            let endpoints: Vec<_> = port.endpoints.iter().map(|e| e.address().to_string()).collect();
+            format!("{}:{}/{:?} -> {endpoints:?}", port.name, port.port, port.node_port)
+        });
+        let shown = format!("{:?} {:?} {:?}", entry.kind, entry.affinity, ports.collect::<Vec<_>>());
+        expected.assert_eq(&shown);
     }
 
-    fn slice(endpoints: serde_json::Value) -> Arc<EndpointSlice> {
-        let slice = json!({"metadata": {"name": "web-1"}, "addressType": "IPv4", "endpoints": endpoints,
-            "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}]});
-        Arc::new(serde_json::from_value(slice).unwrap())
-    }
-
-    fn web(extra: serde_json::Value) -> Service {
-        let mut spec = json!({"type": "ClusterIP", "clusterIP": "127.43.0.9",
-            "ports": [{"name": "http", "port": 80, "targetPort": "web", "nodePort": 30080}, {"name": "dns", "port": 53, "protocol": "UDP"}]});
-        for (key, value) in extra.as_object().unwrap() {
-            spec[key] = value.clone();
-        }
-        service(spec)
-    }
-
-    fn targets(entry: &Entry) -> Vec<String> {
-        let shown = |(at, target): (String, &Arc<Target>)| format!("{at} {} {:?}", target.name, target.endpoints);
-        let cluster = entry.cluster.iter().map(|(address, target)| (address.to_string(), target));
-        let node = entry.node.iter().map(|(port, target)| (port.to_string(), target));
-        cluster.chain(node).chain(entry.headless.iter().map(|target| ("headless".to_owned(), target))).map(shown).collect()
+    fn slice(ports: serde_json::Value, endpoints: serde_json::Value) -> serde_json::Value {
+        json!({"metadata": {"name": "s"}, "addressType": "IPv4", "ports": ports, "endpoints": endpoints})
     }
 
     #[test]
-    fn ready_endpoints_answer_by_the_name_of_the_port() {
-        let slices = [slice(json!([
+    fn ready_endpoints_are_chosen_by_port_name() {
+        let service = json!({"spec": {"clusterIP": "127.43.0.9", "sessionAffinity": "ClientIP", "ports": [
+            {"name": "a", "port": 80, "nodePort": 30080}, {"name": "b", "port": 81}, {"port": 53, "protocol": "UDP"}]}});
+        let slices = json!([slice(json!([{"name": "a", "port": 8080}, {"name": "b", "port": 9090}]), json!([
             {"addresses": ["127.42.0.3"], "conditions": {"ready": true}},
-            {"addresses": ["127.42.0.2"], "conditions": {"ready": true}},
+            {"addresses": ["127.42.0.2"]},
+            {"addresses": ["127.42.0.4"], "conditions": {"ready": false, "serving": true, "terminating": true}}]))]);
+        check(service, slices, expect![[r#"ClusterIp(127.43.0.9) Some(10800s) ["a:80/Some(30080) -> [\"127.42.0.2:8080\", \"127.42.0.3:8080\"]", "b:81/None -> [\"127.42.0.2:9090\", \"127.42.0.3:9090\"]"]"#]]);
+    }
+
+    #[test]
+    fn an_ending_endpoint_serves_only_when_no_other_can() {
+        let service = json!({"spec": {"clusterIP": "127.43.0.9", "ports": [{"port": 80}]}});
+        let slices = json!([slice(json!([{"port": 8080}]), json!([
             {"addresses": ["127.42.0.4"], "conditions": {"ready": false, "serving": true, "terminating": true}},
-        ]))];
-        let entry = build(&web(json!({})), &slices);
-        let endpoints = "default/web:80 [127.42.0.2:8080, 127.42.0.3:8080]";
-        assert_eq!(targets(&entry), [format!("127.43.0.9:80 {endpoints}"), format!("30080 {endpoints}")]);
+            {"addresses": ["127.42.0.5"], "conditions": {"ready": false}}]))]);
+        check(service, slices, expect![[r#"ClusterIp(127.43.0.9) None [":80/None -> [\"127.42.0.4:8080\"]"]"#]]);
     }
 
     #[test]
-    fn ending_endpoints_answer_only_when_none_is_ready() {
-        let slices = [slice(json!([
-            {"addresses": ["127.42.0.4"], "conditions": {"ready": false, "serving": true, "terminating": true}},
-            {"addresses": ["127.42.0.5"], "conditions": {"ready": false, "serving": false}},
-        ]))];
-        let entry = build(&web(json!({})), &slices);
-        assert!(targets(&entry)[0].ends_with("[127.42.0.4:8080]"), "{:?}", targets(&entry));
+    fn local_traffic_policy_keeps_this_node_alone() {
+        let service = json!({"spec": {"clusterIP": "None", "internalTrafficPolicy": "Local", "ports": [{"port": 80}]}});
+        let slices = json!([slice(json!([{"name": "", "port": 8080}]), json!([
+            {"addresses": ["127.42.0.4"], "nodeName": "there"}, {"addresses": ["127.42.0.5"], "nodeName": "here"}]))]);
+        check(service, slices, expect![[r#"Headless None [":80/None -> [\"127.42.0.5:8080\"]"]"#]]);
     }
 
     #[test]
-    fn headless_and_external_services_have_no_address() {
-        let slices = [slice(json!([{"addresses": ["127.42.0.2"], "hostname": "web-0"}]))];
-        let headless = build(&service(json!({"clusterIP": "None", "ports": [{"name": "http", "port": 80}]})), &slices);
-        assert_eq!(targets(&headless), ["headless default/web:80 [127.42.0.2:8080]"]);
-        assert_eq!(headless.hosts["web-0"], Ipv4Addr::new(127, 42, 0, 2));
-        let external = build(&service(json!({"type": "ExternalName", "externalName": "example.com"})), &[]);
-        assert_eq!(external.external_name.as_deref(), Some("example.com"));
-        assert!(targets(&external).is_empty());
-    }
-
-    #[test]
-    fn endpoints_take_turns_unless_the_service_is_sticky() {
-        let slices = [slice(json!([{"addresses": ["127.42.0.2"]}, {"addresses": ["127.42.0.3"]}]))];
-        let client = |last| IpAddr::from([127, 0, 0, last]);
-        let entry = build(&web(json!({})), &slices);
-        let target = entry.cluster.values().next().unwrap();
-        let picks: Vec<_> = (0..4).map(|_| target.pick(client(1)).unwrap()).collect();
-        assert_eq!((picks[0], picks[1]), (picks[2], picks[3]));
-        assert_ne!(picks[0], picks[1]);
-        let sticky = build(&web(json!({"sessionAffinity": "ClientIP"})), &slices);
-        let target = sticky.cluster.values().next().unwrap();
-        assert!((0..9).all(|_| target.pick(client(7)) == target.pick(client(7))));
-        let empty = build(&web(json!({})), &[]);
-        assert_eq!(empty.cluster.values().next().unwrap().pick(client(1)), None);
-    }
-
-    proptest! {
-        #[test]
-        fn replacing_one_by_one_equals_building_from_scratch(changes in prop::collection::vec((0..6u8, 0..4u8), 1..60)) {
-            let mut table = Table::default();
-            let mut truth: BTreeMap<u8, u8> = BTreeMap::new();
-            let entry = |name: u8, version: u8| build(&web(json!({"clusterIP": format!("127.43.{version}.{name}"),
-                "ports": [{"name": "http", "port": 80, "nodePort": 30_000 + u16::from(name)}]})), &[]);
-            for (name, version) in changes {
-                if version == 0 { truth.remove(&name); } else { truth.insert(name, version); }
-                table.replace("default", &name.to_string(), (version != 0).then(|| entry(name, version)));
-            }
-            let mut fresh = Table::default();
-            for (name, version) in &truth {
-                fresh.replace("default", &name.to_string(), Some(entry(*name, *version)));
-            }
-            let sorted = |table: &Table| { let (mut a, mut b) = table.accepted(); a.sort(); b.sort(); (a, b) };
-            prop_assert_eq!(sorted(&table), sorted(&fresh));
-            for address in sorted(&table).0 {
-                prop_assert_eq!(&*table.at(address).unwrap(), &*fresh.at(address).unwrap());
-            }
-        }
+    fn a_changed_service_leaves_its_old_address() {
+        let entry = |ip: &str| {
+            let service = json!({"metadata": {"namespace": "n", "name": "s"}, "spec": {"clusterIP": ip, "ports": [{"port": 80}]}});
+            build(&serde_json::from_value(service).unwrap(), &[], "here")
+        };
+        let key = ("n".to_owned(), "s".to_owned());
+        let (old, new) = (Ipv4Addr::new(127, 43, 0, 1), Ipv4Addr::new(127, 43, 0, 2));
+        let mut table = Table::default();
+        table.set(&key, Some(entry("127.43.0.1")));
+        assert!(table.by_vip(old, 80).is_some());
+        table.set(&key, Some(entry("127.43.0.2")));
+        assert!(table.by_vip(old, 80).is_none() && table.by_vip(new, 80).is_some());
+        table.set(&key, None);
+        assert!(table.by_vip(new, 80).is_none() && table.get("n", "s").is_none());
     }
 }

@@ -2,7 +2,9 @@
 //! owns each pod's [`Sandbox`]; `host/worker` (Wasm), later `host/cri` (OCI) and [`fake`] stand behind the seam.
 //! Images are a seam of their own: [`images::Images`].
 
+pub mod conformance;
 pub mod container;
+pub mod fake;
 pub mod images;
 pub mod sandbox;
 
