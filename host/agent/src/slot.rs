@@ -121,6 +121,16 @@ impl Slot {
         }
     }
 
+    /// Runs that the runtime may still know.
+    pub fn ids(&self) -> impl Iterator<Item = &ContainerId> {
+        let now = match &self.phase {
+            Phase::Exited(ended) => Some(&ended.id),
+            Phase::Running { id, .. } => Some(id),
+            Phase::Waiting(_) => None,
+        };
+        now.into_iter().chain(self.last.as_ref().map(|ended| &ended.id))
+    }
+
     /// An init container that is done, or a sidecar that lets the next one start.
     pub fn initialized(&self) -> bool {
         match (self.role, &self.phase) {

@@ -12,13 +12,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::slot::{Phase, RestartPolicy, Role, Slot};
 
+pub use conditions::OWNED;
 pub use quality::quality_of_service;
 
 /// What the status depends on besides the pod and its slots.
 #[derive(Debug, Clone)]
 pub struct Facts {
     pub host_ip: IpAddr,
-    /// Once the pod has its sandbox.
+    /// Once the pod has its sandbox, and ever after.
     pub pod_ip: Option<IpAddr>,
     pub start_time: Timestamp,
     /// It was ended by the agent: `DeadlineExceeded` and the like, with a message.
@@ -36,7 +37,10 @@ pub fn status(pod: &Pod, slots: &[Slot], facts: &Facts) -> PodStatus {
     let policy = RestartPolicy::of(&spec);
     let phase = phase(slots, policy, facts);
     let ending = facts.stopped || facts.ended.is_some() || pod.metadata.deletion_timestamp.is_some();
-    let view = containers::View { spec: &spec, slots, policy, ending, now: facts.now };
+    let meta = &pod.metadata;
+    let [name, namespace, uid] = [&meta.name, &meta.namespace, &meta.uid].map(|text| text.as_deref().unwrap_or_default());
+    let label = format!("{name}_{namespace}({uid})");
+    let view = containers::View { spec: &spec, slots, label, policy, ending, now: facts.now };
     let inits = view.statuses(|role| role != Role::Main);
     let (reason, message) = facts.ended.clone().unzip();
     let pod_ip = facts.pod_ip.map(|ip| ip.to_string()).or(before.pod_ip.clone());

@@ -141,7 +141,7 @@ fn wanted(entry: &Entry, network: &Network) -> HashSet<(Address, u16)> {
         wanted.extend(vip.map(|ip| (SocketAddr::from((ip, port.port)), port.port)));
         let own = |ip: &&Ipv4Addr| options.mode == Mode::Loopback && ip.is_loopback() && **ip != options.node_ip;
         wanted.extend(entry.external.iter().filter(own).map(|ip| (SocketAddr::from((*ip, port.port)), port.port)));
-        for node_port in port.node_port.filter(|port| options.node_ports.contains(port)) {
+        if let Some(node_port) = port.node_port.filter(|port| options.node_ports.contains(port)) {
             for ip in [Ipv4Addr::LOCALHOST, options.node_ip] {
                 wanted.insert((SocketAddr::from((ip, node_port)), port.port));
             }

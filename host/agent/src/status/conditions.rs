@@ -12,14 +12,14 @@ pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready
 type Verdict = Result<(), (&'static str, String)>;
 
 pub fn conditions(pod: &Pod, slots: &[Slot], phase: &str, facts: &Facts) -> Vec<PodCondition> {
-    let sandbox = match facts.pod_ip {
-        Some(_) => Ok(()),
-        None => Err(("", String::new())),
-    };
     let completed = match phase {
         "Succeeded" => Some("PodCompleted"),
         "Failed" => Some("PodFailed"),
         _ => None,
+    };
+    let sandbox = match (facts.pod_ip, completed) {
+        (Some(_), None) => Ok(()),
+        _ => Err(("", String::new())),
     };
     let containers = match completed {
         Some(reason) => Err((reason, String::new())),

@@ -12,6 +12,8 @@ use crate::slot::{Ended, Phase, RestartPolicy, Role, Slot, containers_of};
 pub struct View<'a> {
     pub spec: &'a PodSpec,
     pub slots: &'a [Slot],
+    /// `name_namespace(uid)`
+    pub label: String,
     pub policy: RestartPolicy,
     pub ending: bool,
     pub now: Timestamp,
@@ -80,7 +82,7 @@ impl View<'_> {
 
     fn back_off_message(&self, slot: &Slot) -> String {
         let wait = go_duration(slot.restarts.delay());
-        format!("back-off {wait} restarting failed container={}", slot.name)
+        format!("back-off {wait} restarting failed container={} pod={}", slot.name, self.label)
     }
 }
 
