@@ -63,22 +63,22 @@ pub struct Cluster {
     client: kube::Client,
     store: Arc<dyn Store>,
     parts: Parts,
-    _networks: amphipod_net::Cidrs,
+    _networks: address::Networks,
 }
 
 impl Cluster {
     pub async fn start(settings: Settings, report: &Report) -> anyhow::Result<Self> {
         let mut parts = Parts { tasks: JoinSet::new(), shutdown: CancellationToken::new() };
         let networks = address::networks(&settings)?;
-        let network = address::network(&settings, &networks)?;
-        let listeners = address::api_listeners(&settings, network.node_ip())?;
+        let listeners = address::api_listeners(&settings, networks.cluster.first())?;
         let api = listeners[0].local_addr()?;
         let hostname = address::hostname();
         let node = settings.data.remember("node-name", settings.node_name.as_deref().unwrap_or(&hostname))?;
+        let network = address::network(&settings, &networks, &node);
 
         let store = open_store(&settings).await?;
         report.line("store open");
-        let sans = Sans::new(&hostname, address::service_ip(&networks), &[network.node_ip().to_string()]);
+        let sans = Sans::new(&hostname, address::service_ip(&networks), &[networks.cluster.first().to_string()]);
         let certificates = Arc::new(Certificates::open(&settings.data.folder("server/tls")?, sans)?);
         let relay = Arc::new(LocalRelay::default());
         let parent = control::Parent {
@@ -89,7 +89,7 @@ impl Cluster {
             networks: &networks,
         };
         let server = control::server(parent, &mut parts).await?;
-        control::bootstrap(&server, &networks, &network, api).await?;
+        control::bootstrap(&server, &networks, api).await?;
         control::serve(&server, listeners, &certificates, &mut parts)?;
         let url = format!("https://127.0.0.1:{}", api.port());
         report.line(format!("API server at {url}"));

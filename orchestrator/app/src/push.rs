@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use amphipod_runtime::{Credentials, ImageError};
 use clap::Args;
 
 use crate::failure::refuse;
@@ -17,13 +18,24 @@ pub struct Push {
 
 impl Push {
     pub async fn run(self) -> anyhow::Result<()> {
-        let wasm = tokio::fs::read(&self.file).await;
-        let wasm = wasm.map_err(|error| refuse(format!("cannot read {}: {error}", self.file.display())))?;
-        amphipod_images::check(&wasm).map_err(|error| refuse(format!("{} is no Wasm: {error}", self.file.display())))?;
-        let credentials = amphipod_images::docker_credentials(&self.reference);
-        let digest = amphipod_images::push(&self.reference, wasm, &credentials).await?;
+        if let Err(error) = std::fs::File::open(&self.file) {
+            return Err(refuse(format!("cannot read {}: {error}", self.file.display())));
+        }
+        let pushed = amphipod_images::push(&self.reference, &self.file, &credentials(&self.reference)).await;
+        let digest = pushed.map_err(|error| match error {
+            ImageError::InvalidName { .. } | ImageError::Invalid { .. } => refuse(error.to_string()),
+            other => anyhow::Error::new(other),
+        })?;
         eprintln!("pushed {}", self.reference);
         println!("{digest}");
         Ok(())
     }
+}
+
+/// What `docker login` left in `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`.
+fn credentials(reference: &str) -> Credentials {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker"));
+    let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(home);
+    let config = folder.and_then(|folder| std::fs::read_to_string(folder.join("config.json")).ok());
+    config.and_then(|text| amphipod_images::credentials_for(reference, &text)).unwrap_or_default()
 }

@@ -53,15 +53,15 @@ pub async fn measure(subject: &Subject, component: &Path, seconds: u64) -> anyho
 /// Serves the component on a free port of 127.0.0.1, prints the address, and runs until it is killed.
 pub async fn serve_reference(component: Option<&Path>) -> anyhow::Result<()> {
     let component = component.ok_or_else(|| crate::failure::refuse("--component FILE is missing"))?;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
-    amphipod_worker::serve_reference(listener, std::fs::read(component)?).await?;
+    amphipod_worker::reference_server(component, listener).await?;
     Ok(())
 }
 
 async fn deploy(subject: &Subject, component: &Path) -> anyhow::Result<SocketAddr> {
     let image = format!("{}/bench:v1", subject.registry);
-    amphipod_images::push(&image, std::fs::read(component)?, &amphipod_runtime::Credentials::Anonymous).await?;
+    amphipod_images::push(&image, component, &amphipod_runtime::Credentials::Anonymous).await?;
     let labels = json!({"app": "bench-function"});
     let deployment: Deployment = serde_json::from_value(json!({
         "metadata": {"name": "bench-function"},

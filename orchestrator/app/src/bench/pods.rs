@@ -18,8 +18,7 @@ const CREATES_IN_FLIGHT: usize = 64;
 
 pub async fn measure(subject: &Subject, component: &Path, most: usize) -> anyhow::Result<Value> {
     let image = format!("{}/bench:v1", subject.registry);
-    let wasm = std::fs::read(component)?;
-    amphipod_images::push(&image, wasm, &amphipod_runtime::Credentials::Anonymous).await?;
+    amphipod_images::push(&image, component, &amphipod_runtime::Credentials::Anonymous).await?;
     let api: Api<Pod> = Api::default_namespaced(subject.client.clone());
     batch(&api, &image, "warm", 1).await?; // the pull and the compilation are not what is measured
     let mut single = Latencies::new();

@@ -3,44 +3,75 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
-use amphipod_net::{Cidr, Cidrs, Mode, Network, Options, choose_cidrs, claims_folder};
+use amphipod_net::cidr::{Chosen, Cidr, choose_loopback};
+use amphipod_net::{Mode, Network, Options};
 
 use super::Settings;
 use crate::failure::refuse;
 
-/// The networks asked for, else those that the data was made with, else free ones.
-pub fn networks(settings: &Settings) -> anyhow::Result<Cidrs> {
+/// The ranges of pods and of Services. Chosen ones belong to this cluster while the value lives.
+pub struct Networks {
+    pub cluster: Cidr,
+    pub service: Cidr,
+    _chosen: Option<Chosen>,
+}
+
+/// The ranges asked for now or when the data was made; else a pair that no other cluster of this machine has.
+pub fn networks(settings: &Settings) -> anyhow::Result<Networks> {
     let wanted = |flag: &str, asked: &Option<String>, kept: &str| -> anyhow::Result<Option<Cidr>> {
         let kept = std::fs::read_to_string(settings.data.path().join(kept)).ok();
-        let text = asked.as_deref().or(kept.as_deref().map(str::trim));
-        let cidr = text.map(|text| text.parse::<Cidr>().map_err(|error| refuse(format!("{flag}: {error}"))));
-        cidr.transpose()
+        asked.as_deref().or(kept.as_deref().map(str::trim)).map(|text| range(flag, text)).transpose()
     };
     let cluster = wanted("--cluster-cidr", &settings.cluster_cidr, "cluster-cidr")?;
     let service = wanted("--service-cidr", &settings.service_cidr, "service-cidr")?;
-    let chosen = choose_cidrs(&claims_folder(), cluster, service).map_err(|error| refuse(error.to_string()))?;
-    settings.data.remember("cluster-cidr", &chosen.cluster.to_string())?;
-    settings.data.remember("service-cidr", &chosen.service.to_string())?;
-    Ok(chosen)
+    let chosen = match (cluster, service) {
+        (Some(_), Some(_)) => None,
+        _ => Some(choose_loopback(settings.data.path()).map_err(|error| refuse(error.to_string()))?),
+    };
+    let or = |asked: Option<Cidr>, of: fn(&Chosen) -> Cidr| asked.or(chosen.as_ref().map(of));
+    let pair = or(cluster, |chosen| chosen.cluster).zip(or(service, |chosen| chosen.service));
+    let (cluster, service) = pair.expect("a range that was not asked for was chosen");
+    if cluster.contains(service.first()) || service.contains(cluster.first()) {
+        return Err(refuse(format!("the ranges of pods {cluster} and of Services {service} overlap")));
+    }
+    if settings.cluster_cidr.is_some() {
+        settings.data.remember("cluster-cidr", &cluster.to_string())?;
+    }
+    if settings.service_cidr.is_some() {
+        settings.data.remember("service-cidr", &service.to_string())?;
+    }
+    Ok(Networks { cluster, service, _chosen: chosen })
 }
 
-pub fn network(settings: &Settings, networks: &Cidrs) -> anyhow::Result<Arc<Network>> {
-    let options = Options {
+fn range(flag: &str, text: &str) -> anyhow::Result<Cidr> {
+    let range: Cidr = text.parse().map_err(|error| refuse(format!("{flag}: {error}")))?;
+    if !range.first().is_loopback() || !(16..=24).contains(&range.prefix()) {
+        return Err(refuse(format!("{flag} {text}: choose a /16 to /24 inside 127.0.0.0/8, which needs no rights")));
+    }
+    Ok(range)
+}
+
+pub fn network(settings: &Settings, networks: &Networks, node: &str) -> Arc<Network> {
+    let (low, high) = settings.node_ports;
+    Network::new(Options {
         mode: Mode::Loopback,
         cluster_cidr: networks.cluster,
         service_cidr: networks.service,
-        node_ports: settings.node_ports,
-    };
-    Ok(Arc::new(Network::new(options).map_err(|error| refuse(error.to_string()))?))
+        pod_cidr: networks.cluster,
+        node_ip: networks.cluster.first(),
+        node_ports: low..=high,
+        cluster_domain: "cluster.local".to_owned(),
+        node_name: node.to_owned(),
+    })
 }
 
-/// The address of Service `kubernetes`: the first of the network.
-pub fn service_ip(networks: &Cidrs) -> IpAddr {
-    networks.service.nth(1).expect("a network has at least 16 addresses").into()
+/// The address of Service `kubernetes`: the first of the range.
+pub fn service_ip(networks: &Networks) -> IpAddr {
+    networks.service.first().into()
 }
 
 /// The API listens on 127.0.0.1 and on the node's own address, both on one port.
-pub fn api_listeners(settings: &Settings, node_ip: IpAddr) -> anyhow::Result<Vec<TcpListener>> {
+pub fn api_listeners(settings: &Settings, node_ip: Ipv4Addr) -> anyhow::Result<Vec<TcpListener>> {
     let first = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port)), "--port")?;
     let port = first.local_addr()?.port();
     let second = listen(SocketAddr::from((node_ip, port)), "--port")?;

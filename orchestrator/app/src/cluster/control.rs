@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use amphipod_api::events::{Recorder, Reporter};
 use amphipod_api::Informers;
-use amphipod_net::{Cidrs, Network};
 use amphipod_server::admission::{self, ServiceRanges};
 use amphipod_server::authn::{Authenticators, ServiceAccountTokens, StaticTokens};
 use amphipod_server::authz::{Rbac, follow};
@@ -20,7 +19,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Settings, address};
+use super::Settings;
+use super::address::{self, Networks};
 use crate::keyring;
 use crate::relay::LocalRelay;
 
@@ -54,7 +54,7 @@ pub struct Parent<'a> {
     pub store: Arc<dyn Store>,
     pub certificates: Arc<Certificates>,
     pub relay: Arc<LocalRelay>,
-    pub networks: &'a Cidrs,
+    pub networks: &'a Networks,
 }
 
 /// The API server over the store, with every way to authenticate, RBAC, and the chain of admission.
@@ -86,8 +86,8 @@ pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<Ser
 fn ranges(parent: &Parent<'_>) -> ServiceRanges {
     let (low, high) = parent.settings.node_ports;
     ServiceRanges {
-        network: parent.networks.service.nth(0).expect("a network has addresses"),
-        prefix_length: parent.networks.service.prefix_length(),
+        network: parent.networks.service.first(),
+        prefix_length: parent.networks.service.prefix(),
         node_ports: low..=high,
     }
 }
@@ -108,11 +108,11 @@ pub fn serve(server: &Server, listeners: Vec<TcpListener>, certificates: &Certif
 }
 
 /// Everything that exists in a fresh cluster: namespaces, roles, the Service of the API itself.
-pub async fn bootstrap(server: &Server, networks: &Cidrs, network: &Network, api: SocketAddr) -> anyhow::Result<()> {
+pub async fn bootstrap(server: &Server, networks: &Networks, api: SocketAddr) -> anyhow::Result<()> {
     let settings = bootstrap::Settings {
         service_address: address::service_ip(networks),
         service_cidr: networks.service.to_string(),
-        api_addresses: vec![network.node_ip()],
+        api_addresses: vec![networks.cluster.first().into()],
         api_port: api.port(),
     };
     bootstrap::ensure(&server.client(Identity::system_masters()), &settings).await?;
@@ -151,12 +151,6 @@ pub fn start_loops(server: &Server, settings: &Settings, certificates: &Certific
         let client = server.client(identity("system:kube-scheduler"));
         let recorder = Recorder::start(client.clone(), reporter(amphipod_scheduler::NAME));
         parts.run(amphipod_scheduler::run(client, informers.clone(), recorder, clock.clone()));
-    }
-    if settings.enabled("controllers") {
-        let client = server.client(identity("system:kube-controller-manager"));
-        let recorder = Recorder::start(client.clone(), reporter("controller-manager"));
-        let context = amphipod_controllers::Context { client, informers: informers.clone(), recorder, clock };
-        parts.run(amphipod_controllers::run(context, certificates.authority_pem().to_owned()));
     }
     informers
 }

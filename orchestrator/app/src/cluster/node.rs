@@ -1,0 +1,81 @@
+//! The node's parts: Wasm runtime, images, agent, proxy.
+
+use std::sync::Arc;
+
+use amphipod_agent::{Agent, Events, Options, Runtimes, Severity};
+use amphipod_api::Informers;
+use amphipod_api::events::{Recorder, Reporter, Severity as Recorded};
+use amphipod_images::WasmImages;
+use amphipod_net::Network;
+use amphipod_server::Server;
+use amphipod_server::seams::Identity;
+use amphipod_worker::WasmRuntime;
+use k8s_openapi::api::core::v1::{ObjectReference, Taint};
+
+use super::Settings;
+use super::control::Parts;
+use crate::relay::LocalRelay;
+
+/// Pods that one node takes: Wasm pods are small.
+const PODS_MAX: u32 = 5_000;
+
+/// What the node is made from.
+pub struct Parent<'a> {
+    pub settings: &'a Settings,
+    pub server: &'a Server,
+    pub relay: &'a LocalRelay,
+    pub network: Arc<Network>,
+    pub informers: Informers,
+}
+
+/// The agent's events go where everyone's go.
+struct ToRecorder(Recorder);
+
+impl Events for ToRecorder {
+    fn record(&self, about: ObjectReference, severity: Severity, reason: &str, message: String) {
+        let severity = match severity {
+            Severity::Normal => Recorded::Normal,
+            Severity::Warning => Recorded::Warning,
+        };
+        self.0.record(about, severity, reason, message);
+    }
+}
+
+pub async fn start(parent: Parent<'_>, name: &str, parts: &mut Parts) -> anyhow::Result<()> {
+    let data_dir = parent.settings.data.folder("agent")?;
+    let identity = Identity::new(format!("system:node:{name}"), &["system:nodes", "system:authenticated"]);
+    let client = parent.server.client(identity);
+    let reporter = Reporter { component: "kubelet".to_owned(), instance: name.to_owned() };
+    let program = std::env::current_exe()?;
+    let runtime = WasmRuntime::new(amphipod_worker::Options::new(data_dir.clone(), program, parent.network.clone()))?;
+    let images = WasmImages::open(&parent.settings.data.folder("agent/images")?, amphipod_images::Options::default())?;
+    let taint = |(key, value, effect): &(String, String, String)| Taint {
+        key: key.clone(),
+        value: Some(value.clone()).filter(|value| !value.is_empty()),
+        effect: effect.clone(),
+        time_added: None,
+    };
+    let agent = Agent::new(Options {
+        node_name: name.to_owned(),
+        labels: parent.settings.node_labels.clone(),
+        taints: parent.settings.node_taints.iter().map(taint).collect(),
+        control_plane: true,
+        pods_max: PODS_MAX,
+        events: Arc::new(ToRecorder(Recorder::start(client.clone(), reporter))),
+        client,
+        informers: parent.informers.clone(),
+        runtimes: Runtimes { wasm: Some(Arc::new(runtime)), ..Runtimes::default() },
+        images: Arc::new(images),
+        network: parent.network.clone(),
+        data_dir,
+        kubelet_port: 0,
+    });
+    parent.relay.register(name, agent.router());
+    let shutdown = parts.shutdown.clone();
+    parts.run(parent.network.run(parent.informers, shutdown.clone()));
+    parts.tasks.spawn(async move {
+        agent.run(shutdown).await;
+        Ok(())
+    });
+    Ok(())
+}
