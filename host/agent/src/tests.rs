@@ -66,17 +66,18 @@ struct Node {
     _data: tempfile::TempDir,
 }
 
-fn node() -> Node {
+/// Tests run side by side: each has its own range, `127.octet.0.0/18`.
+fn node(octet: u8) -> Node {
     let (client, requests) = api();
     let (pods, receiver) = mpsc::unbounded_channel();
     let informers = Informers::new(Arc::new(Feed(Mutex::new(Some(receiver)))));
     let range = |text: &str| text.parse::<Cidr>().unwrap();
     let network = Network::new(amphipod_net::Options {
         mode: Mode::Loopback,
-        cluster_cidr: range("127.130.0.0/16"),
-        service_cidr: range("127.131.0.0/16"),
-        pod_cidr: range("127.130.0.0/18"),
-        node_ip: range("127.130.0.0/18").first(),
+        cluster_cidr: range(&format!("127.{octet}.0.0/16")),
+        service_cidr: range(&format!("127.{}.0.0/16", octet + 1)),
+        pod_cidr: range(&format!("127.{octet}.0.0/18")),
+        node_ip: range(&format!("127.{octet}.0.0/18")).first(),
         node_ports: 30_000..=32_767,
         cluster_domain: "cluster.local".into(),
         node_name: "node".into(),
@@ -137,7 +138,7 @@ fn pod(image: &str, policy: &str, args: &[&str]) -> Value {
 
 #[tokio::test]
 async fn a_pod_is_ready_in_one_write_and_deleted_when_it_has_stopped() {
-    let mut node = node();
+    let mut node = node(130);
     let mut pod = pod("echo:1", "Always", &[]);
     node.apply(&pod);
     let (line, body) = node.next().await;
@@ -159,7 +160,7 @@ async fn a_pod_is_ready_in_one_write_and_deleted_when_it_has_stopped() {
 
 #[tokio::test]
 async fn a_pod_that_ends_is_counted_by_its_code() {
-    let mut node = node();
+    let mut node = node(132);
     node.apply(&pod("echo:1", "Never", &["exit=3", "after=20"]));
     let body = node.until(|_, body| body["status"]["phase"] == "Failed").await;
     assert_eq!(body["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 3);
@@ -168,7 +169,7 @@ async fn a_pod_that_ends_is_counted_by_its_code() {
 
 #[tokio::test]
 async fn a_crashing_container_restarts_once_and_then_backs_off() {
-    let mut node = node();
+    let mut node = node(134);
     node.apply(&pod("echo:1", "Always", &["exit=1"]));
     let waiting = |body: &Value| body["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].clone();
     let body = node.until(|_, body| waiting(body) == "CrashLoopBackOff").await;
@@ -178,7 +179,7 @@ async fn a_crashing_container_restarts_once_and_then_backs_off() {
 
 #[tokio::test]
 async fn a_missing_image_is_reported_and_backs_off() {
-    let mut node = node();
+    let mut node = node(136);
     node.apply(&pod("missing:1", "Always", &[]));
     let waiting = |body: &Value| body["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].clone();
     node.until(|_, body| waiting(body) == "ErrImagePull").await;
