@@ -176,3 +176,6 @@ fn tell(all: Vec<Observed>, tasks: &Tasks) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

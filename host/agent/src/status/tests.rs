@@ -102,7 +102,7 @@ fn ends_decide_the_phase() {
         Succeeded None
         init: ended 0 ready=true restarts=0
         main: ended 0 ready=false restarts=0
-        PodReadyToStartContainers=True
+        PodReadyToStartContainers=False
         Initialized=True(PodCompleted)
         Ready=False(PodCompleted)
         ContainersReady=False(PodCompleted)
@@ -112,7 +112,7 @@ fn ends_decide_the_phase() {
         Failed None
         init: ended 1 ready=false restarts=0
         main: PodInitializing ready=false restarts=0
-        PodReadyToStartContainers=True
+        PodReadyToStartContainers=False
         Initialized=False(ContainersNotInitialized)
         Ready=False(PodFailed)
         ContainersReady=False(PodFailed)
@@ -125,7 +125,7 @@ fn ends_decide_the_phase() {
         Failed Some("DeadlineExceeded")
         init: PodInitializing ready=false restarts=0
         main: ErrImagePull x: not found ready=false restarts=0
-        PodReadyToStartContainers=True
+        PodReadyToStartContainers=False
         Initialized=False(ContainersNotInitialized)
         Ready=False(PodFailed)
         ContainersReady=False(PodFailed)
