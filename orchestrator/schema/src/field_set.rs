@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+pub(crate) use walk::Place;
 pub use walk::{Comparison, compare, fields_of, select};
 
 /// One step of a path.
@@ -44,7 +45,7 @@ impl Step {
     }
 
     /// As conflicts name it: `.spec`, `[name="c"]`, `["x"]`, `[0]`.
-    fn readable(&self) -> String {
+    pub(crate) fn readable(&self) -> String {
         match self {
             Step::Field(name) => format!(".{name}"),
             Step::Value(value) => format!("[={value}]"),

@@ -17,7 +17,7 @@ pub mod table;
 
 mod time;
 
-pub use parse::{ParseError, Parsed, check, parse};
+pub use parse::{ParseError, Parsed, check, parse, parse_yaml};
 pub use protobuf::{DecodeError, Decoded, decode_protobuf};
 pub use shape::{canonical, fill_defaults, prune_empty};
 pub use table::{Field, KindFacts, Table, TypeRef, table};

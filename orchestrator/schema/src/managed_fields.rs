@@ -55,7 +55,7 @@ impl Entry {
         }
     }
 
-    fn is_by(&self, manager: Manager<'_>, operation: Operation) -> bool {
+    pub(crate) fn is_by(&self, manager: Manager<'_>, operation: Operation) -> bool {
         // The version is part of an Update's identity; an applier has one entry whatever version it used.
         self.operation == operation
             && self.manager == manager.name
@@ -133,6 +133,21 @@ pub fn write(mut entries: Vec<Entry>) -> Value {
         key(a).cmp(&key(b))
     });
     Value::Array(entries.iter().map(Entry::to_json).collect())
+}
+
+/// Which entries count when an object is written: a client may send its own (`incoming`), an empty list means
+/// that it does not know of them, one empty entry asks to clear them. Subresources never set them.
+pub fn entries_in_force(incoming: &Value, live: &Value, subresource: &str) -> Value {
+    if !subresource.is_empty() {
+        return live.clone();
+    }
+    match incoming.as_array().map(Vec::as_slice) {
+        Some([Value::Object(only)]) if only.is_empty() => Value::Array(Vec::new()),
+        Some(list) if !list.is_empty() && list.iter().all(|entry| Entry::read(entry).is_some()) => {
+            incoming.clone()
+        }
+        _ => live.clone(),
+    }
 }
 
 /// The entries after a plain write: the writer owns what it changed, everybody loses what changed or went.

@@ -46,6 +46,13 @@ pub fn parse(bytes: &[u8], ty: Option<TypeRef>) -> Result<Parsed, ParseError> {
     cx.finish(value)
 }
 
+/// The same for YAML, of which JSON is a part: bodies of type `application/yaml` and `application/apply-patch+yaml`.
+pub fn parse_yaml(bytes: &[u8], ty: Option<TypeRef>) -> Result<Parsed, ParseError> {
+    let cx = Context::default();
+    let value = Node::root(&cx, ty).deserialize(serde_yaml_ng::Deserializer::from_slice(bytes));
+    cx.finish(value)
+}
+
 /// The same rules for a value that came from a patch, from YAML or from protobuf.
 pub fn check(value: Value, ty: Option<TypeRef>) -> Result<Parsed, ParseError> {
     let cx = Context::default();
@@ -79,7 +86,7 @@ impl Context {
         E::custom("type")
     }
 
-    fn finish(self, value: Result<Value, serde_json::Error>) -> Result<Parsed, ParseError> {
+    fn finish<E: std::error::Error>(self, value: Result<Value, E>) -> Result<Parsed, ParseError> {
         match (value, self.failure.into_inner()) {
             (_, Some(text)) => Err(ParseError::Type(text)),
             (Err(error), None) => Err(ParseError::Syntax(error.to_string())),

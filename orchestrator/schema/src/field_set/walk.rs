@@ -58,6 +58,15 @@ impl Place {
         }
     }
 
+    /// What names an element of a list at this place.
+    pub(crate) fn step_of(self, element: &Value) -> Option<Step> {
+        match self {
+            Place::Keyed(ty, keys) => key_of(element, ty, keys),
+            Place::Set => Some(Step::Value(element.to_string())),
+            _ => None,
+        }
+    }
+
     /// The children of a value at this place; `None` when it is owned as a whole.
     pub(crate) fn children(self, value: &Value) -> Option<Vec<(Step, &Value)>> {
         match (self, value) {

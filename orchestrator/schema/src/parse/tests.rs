@@ -175,3 +175,43 @@ fn trailing_data_is_refused() {
     assert!(matches!(parse(b"{} {}", None), Err(ParseError::Syntax(_))));
     assert!(matches!(parse(b"", None), Err(ParseError::Syntax(_))));
 }
+
+#[test]
+fn yaml_is_read_by_the_same_rules() {
+    let ty = table().by_kind("v1", "Pod");
+    let parsed = parse_yaml(
+        b"metadata:\n  name: a\n  foo: 1\n  name: b\nspec:\n  overhead: {cpu: 0.5}\n",
+        ty,
+    )
+    .unwrap();
+    assert_eq!(
+        parsed.value.to_string(),
+        r#"{"metadata":{"name":"b"},"spec":{"overhead":{"cpu":"500m"}}}"#
+    );
+    assert_eq!(
+        parsed.problems,
+        [
+            r#"unknown field "metadata.foo""#,
+            r#"duplicate field "metadata.name""#
+        ]
+    );
+    assert!(matches!(
+        parse_yaml(b"a: [", ty),
+        Err(ParseError::Syntax(_))
+    ));
+    assert!(matches!(
+        parse_yaml(b"a: 1\n---\nb: 2\n", ty),
+        Err(ParseError::Syntax(_))
+    ));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_ends_in_an_answer(text in ".{0,200}", bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+        let ty = table().by_kind("v1", "Pod");
+        for bytes in [text.as_bytes(), &bytes] {
+            let _ = parse(bytes, ty);
+            let _ = parse_yaml(bytes, ty);
+        }
+    }
+}
