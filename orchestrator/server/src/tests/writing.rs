@@ -115,7 +115,7 @@ async fn patches_change_what_they_name() {
     expect![[r#"200 {"m":"x","n":"y"} "#]].assert_eq(&patched("application/strategic-merge-patch+json", strategic).await);
     let stale = json!({ "metadata": { "resourceVersion": "1" } });
     expect![[r#"409 null Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again"#]].assert_eq(&patched("application/merge-patch+json", stale).await);
-    expect!["415 null the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"].assert_eq(&patched("application/json", json!({})).await);
+    expect!["415 null the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"].assert_eq(&patched("application/json", json!({})).await);
 }
 
 #[tokio::test]
@@ -252,4 +252,26 @@ async fn secrets_are_sealed_in_the_store_and_plain_to_readers() {
     assert!(!object.payload.body.windows(8).any(|window| window == b"c2VjcmV0"));
     let (_, listed) = send(&server, &format!("GET {secrets}"), Value::Null).await;
     assert_eq!(listed["items"][0], created);
+}
+
+#[tokio::test]
+async fn applied_configurations_create_merge_and_conflict() {
+    let server = server().await;
+    let apply = async |manager: &str, data: &str| {
+        let line = format!("PATCH {CMS}/a?fieldManager={manager}");
+        let yaml = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata: {data}\n");
+        let mut request = request(&line, yaml.into_bytes());
+        request.headers_mut().insert("content-type", "application/apply-patch+yaml".parse().unwrap());
+        let (status, reply) = read(raw(&server, request).await).await;
+        let revision = reply["metadata"]["resourceVersion"].as_str().unwrap_or("-");
+        let message = reply["message"].as_str().unwrap_or_default();
+        format!("{} {} rv {revision} {message}", status.as_u16(), reply["data"])
+    };
+    expect![[r#"201 {"k":"v","l":"w"} rv 2 "#]].assert_eq(&apply("one", "{k: v, l: w}").await);
+    expect![[r#"200 {"k":"v","l":"w"} rv 2 "#]].assert_eq(&apply("one", "{k: v, l: w}").await);
+    expect![[r#"409 null rv - Apply failed with 1 conflict: conflict with "one": .data.k"#]].assert_eq(&apply("two", "{k: other}").await);
+    expect![[r#"200 {"k":"v","l":"w","m":"x"} rv 3 "#]].assert_eq(&apply("two", "{m: x}").await);
+    expect![[r#"200 {"k":"v","m":"x"} rv 4 "#]].assert_eq(&apply("one", "{k: v}").await);
+    expect![[r#"200 {"k":"other"} rv 5 "#]].assert_eq(&apply("two&force=true", "{k: other}").await);
+    expect![[r#"422 null rv - PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch"#]].assert_eq(&apply("", "{}").await);
 }
