@@ -275,3 +275,27 @@ async fn applied_configurations_create_merge_and_conflict() {
     expect![[r#"200 {"k":"other"} rv 5 "#]].assert_eq(&apply("two&force=true", "{k: other}").await);
     expect![[r#"422 null rv - PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch"#]].assert_eq(&apply("", "{}").await);
 }
+
+#[tokio::test]
+async fn plug_ins_complete_a_pod_and_defaults_survive_an_update() {
+    let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
+    options.admission = crate::admission::chain(crate::admission::ServiceRanges {
+        network: [127, 43, 0, 0].into(),
+        prefix_length: 16,
+        node_ports: 30_000..=32_767,
+    });
+    let server = Server::new(options).await.unwrap();
+    send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
+    let (status, reply) = send(&server, &format!("POST {PODS}"), pod("early")).await;
+    assert_eq!((status.as_u16(), reply["reason"].as_str()), (403, Some("Forbidden")), "{reply}");
+    send(&server, "POST /api/v1/namespaces/d/serviceaccounts", json!({ "metadata": { "name": "default" } })).await;
+    let (status, reply) = send(&server, &format!("POST {PODS}"), pod("p")).await;
+    assert_eq!(status, StatusCode::CREATED, "{reply}");
+    assert_eq!(reply["spec"]["serviceAccountName"], "default");
+    assert_eq!(reply["spec"]["securityContext"], json!({}));
+    let (status, again) = send(&server, &format!("PUT {PODS}/p"), reply.clone()).await;
+    assert_eq!((status, &again), (StatusCode::OK, &reply));
+    let label = json!({ "metadata": { "labels": { "a": "b" } } });
+    let (status, labelled) = send(&server, &format!("PATCH {PODS}/p"), label).await;
+    assert_eq!((status, labelled["metadata"]["labels"]["a"].as_str()), (StatusCode::OK, Some("b")), "{labelled}");
+}
