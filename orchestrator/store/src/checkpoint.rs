@@ -149,11 +149,13 @@ fn write(database: &Database, state: &State, (keys, rows): (&HashSet<Key>, &Hash
 fn load(database: &Database) -> Result<Option<State>, redb::Error> {
     let transaction = database.begin_read()?;
     let mut root = Root::default();
+    let mut objects = Vec::new();
     for row in transaction.open_table(OBJECTS)?.iter()? {
         let (key, value) = row?;
         let Some(object) = read_object(key.value(), value.value()) else { return Ok(None) };
-        root.insert(Arc::new(object));
+        objects.push(Arc::new(object));
     }
+    root.load(objects.into_iter());
     for row in transaction.open_table(CHARGES)?.iter()? {
         let (name, sum) = row?;
         let Some(counter) = read_charge_name(name.value()) else { return Ok(None) };

@@ -240,3 +240,6 @@ impl Watch for Cursor {
         if drained { self.after.max(published) } else { self.after }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,9 @@ mod recover;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -28,6 +29,8 @@ const DRAIN_BYTES_MAX: usize = 4 << 20;
 /// The first segment of a new directory, small so that starting is quick.
 const FIRST_SEGMENT_BYTES: u64 = 4 << 20;
 const SPARE: &str = "spare.tmp";
+/// After the next segment could not be made, one write in this time is let through to try again.
+const STARVED_RETRY: Duration = Duration::from_secs(1);
 
 /// Called on the log's thread once the records are durable, or can never be known to be.
 pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
@@ -37,7 +40,11 @@ pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 pub(crate) struct Log {
     queue: Mutex<Option<Sender<Work>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    starved: Arc<Starved>,
 }
+
+/// Since when the disk has had no room for the next segment. Half of the present one is left then.
+type Starved = Mutex<Option<Instant>>;
 
 struct Work {
     records: Vec<Record>,
@@ -55,6 +62,7 @@ pub(crate) struct Tail {
     /// Said again at the head of every segment, so that old ones can go.
     facts: Facts,
     spare: Option<JoinHandle<io::Result<Arc<dyn DiskFile>>>>,
+    starved: Arc<Starved>,
 }
 
 struct Segment {
@@ -76,8 +84,9 @@ impl Log {
     pub fn start(tail: Tail) -> io::Result<Self> {
         // Bounded by its user: the proposer has a few entries in flight.
         let (queue, work) = channel();
+        let starved = tail.starved.clone();
         let thread = std::thread::Builder::new().name("store-log".into()).spawn(move || run(tail, &work))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)), starved })
     }
 
     /// Queues records. Without `done` they wait for company and cause no sync of their own.
@@ -89,6 +98,19 @@ impl Log {
         };
         if let Some(done) = refused.and_then(|work| work.done) {
             done(Err(io::Error::other("the log is closed")));
+        }
+    }
+
+    /// Whether writes should be refused because the disk is full. Now and then it says no, so that a write finds out.
+    pub fn is_starved(&self) -> bool {
+        let mut starved = self.starved.lock();
+        match *starved {
+            Some(since) if since.elapsed() < STARVED_RETRY => true,
+            Some(_) => {
+                *starved = Some(Instant::now());
+                false
+            }
+            None => false,
         }
     }
 
@@ -127,10 +149,7 @@ fn run(mut tail: Tail, queue: &Receiver<Work>) {
             records.drain(..).for_each(|record| tail.add(record, &mut buffer));
             callbacks.extend(work.done);
             if buffer.len() < DRAIN_BYTES_MAX {
-                next = match queue.try_recv() {
-                    Ok(work) => Some(work),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-                };
+                next = queue.try_recv().ok();
             }
         }
         if failed.is_none()
@@ -154,7 +173,7 @@ impl Tail {
         let length = segment_bytes.min(FIRST_SEGMENT_BYTES);
         let mut chain = Chain::new(salt);
         let segment = Segment::create(&*disk, None, (1, length), &Facts::default(), &mut chain)?;
-        Ok(Self { disk, segment_bytes, chain, segment, sealed: Vec::new(), facts: Facts::default(), spare: None })
+        Ok(Self { disk, segment_bytes, chain, segment, sealed: Vec::new(), facts: Facts::default(), spare: None, starved: Arc::default() })
     }
 
     pub fn salt(&self) -> u64 {
@@ -192,7 +211,7 @@ impl Tail {
     /// Goes on in a new segment that has room for a frame of `needed` bytes.
     fn turn(&mut self, needed: u64) -> io::Result<()> {
         let room = frame::HEAD_BYTES_MAX + needed;
-        let spare = self.spare.take().map(|spare| spare.join().unwrap_or_else(|_| Err(io::Error::other("panicked"))));
+        let spare = self.spare.take().map(joined);
         let spare = match spare {
             Some(Ok(file)) if file.len()? >= room => Some(file),
             _ => None,
@@ -219,12 +238,32 @@ impl Tail {
             }
         }
         let half_full = self.segment.end > self.segment.length / 2;
-        if half_full && self.spare.is_none() {
-            let (disk, length) = (self.disk.clone(), self.segment_bytes);
-            let make = std::thread::Builder::new().name("store-spare".into());
-            self.spare = make.spawn(move || disk.create(SPARE, length)).ok();
+        if half_full {
+            self.prepare();
         }
     }
+
+    /// Makes the next segment aside; tries again after it failed.
+    fn prepare(&mut self) {
+        if let Some(Err(error)) = self.spare.take_if(|spare| spare.is_finished() && self.starved.lock().is_some()).map(joined) {
+            tracing::warn!(%error, "there is no room for the next log segment; writes are refused");
+        }
+        if self.spare.is_some() {
+            return;
+        }
+        let (disk, length, starved) = (self.disk.clone(), self.segment_bytes, self.starved.clone());
+        let make = std::thread::Builder::new().name("store-spare".into());
+        let made = make.spawn(move || {
+            let made = disk.create(SPARE, length);
+            *starved.lock() = made.is_err().then(Instant::now);
+            made
+        });
+        self.spare = made.ok();
+    }
+}
+
+fn joined<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
 }
 
 impl Segment {

@@ -208,3 +208,6 @@ impl Machine {
         Ok(id)
     }
 }
+
+#[cfg(test)]
+mod tests;

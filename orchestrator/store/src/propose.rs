@@ -24,11 +24,13 @@ const ENTRIES_IN_FLIGHT: usize = 4;
 /// Puts one entry into the log; resolves when it is applied, or with the reason why it never will be here.
 pub(crate) type Propose = Box<dyn Fn(u64, Arc<Vec<Command>>) -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
+type Answer = oneshot::Sender<Result<Outcome, Error>>;
+
 /// A command and who waits for its outcome.
 #[derive(Debug)]
 struct Pending {
     command: Command,
-    answer: oneshot::Sender<Result<Outcome, Error>>,
+    answer: Answer,
 }
 
 /// Where writes queue up.
@@ -41,7 +43,7 @@ pub(crate) struct Proposer {
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     last_ticket: AtomicU64,
-    waiting: Mutex<HashMap<u64, Vec<oneshot::Sender<Result<Outcome, Error>>>>>,
+    waiting: Mutex<HashMap<u64, Vec<Answer>>>,
 }
 
 impl Proposer {
@@ -78,7 +80,7 @@ impl Waiters {
         }
     }
 
-    fn enter(&self, waiting: Vec<oneshot::Sender<Result<Outcome, Error>>>) -> u64 {
+    fn enter(&self, waiting: Vec<Answer>) -> u64 {
         let ticket = self.last_ticket.fetch_add(1, Ordering::Relaxed) + 1;
         self.waiting.lock().insert(ticket, waiting);
         ticket

@@ -33,15 +33,15 @@ use crate::raft::log_store::LogStore;
 use crate::raft::state_machine::{Ledger, StateMachine, Unsaved};
 use crate::raft::types::Types;
 use crate::view::View;
-use crate::{Committed, Error, Key, Op, ResourceId, Revision, Snapshot, Store, Txn, Watch};
+use crate::{Committed, Error, Op, ResourceId, Revision, Snapshot, Store, Txn, Watch};
 
 const SEGMENT_BYTES: u64 = 64 << 20;
 const CHECKPOINT_BYTES: usize = 16 << 20;
 const CHECKPOINT_SECONDS: u64 = 60;
 /// Unsaved changes beyond which writes are refused: the checkpointer cannot keep up.
 const UNSAVED_BYTES_MAX: usize = 256 << 20;
-/// Far from what openraft may still look at.
-const PURGE_MARGIN: u64 = 1000;
+/// Entries (of at most a MiB) kept behind the checkpoint: away from what openraft may still look at, and quick to read.
+const PURGE_MARGIN: u64 = 16;
 /// Heartbeats of nodes: they must pass when the state is full.
 const LEASES: &str = "coordination.k8s.io/leases";
 
@@ -131,12 +131,19 @@ impl RaftStore {
             return Err(Error::Full("the disk cannot keep up with the writes"));
         }
         let root = self.view.root();
-        if self.options.state_bytes_max.is_none_or(|max| root.weight < max) {
+        let starved = self.log.is_starved();
+        if !starved && self.options.state_bytes_max.is_none_or(|max| root.weight < max) {
             return Ok(());
         }
         let leases = root.resources.get(LEASES).copied();
-        let creates = |key: &Key| !root.objects.contains_key(key) && Some(key.resource()) != leases;
-        let created = txn.ops.iter().any(|op| matches!(op, Op::Put { key, .. } if creates(key)));
+        let mut puts = txn.ops.iter().filter_map(|op| match op {
+            Op::Put { key, .. } if Some(key.resource()) != leases => Some(key),
+            _ => None,
+        });
+        if starved {
+            return if puts.next().is_some() { Err(Error::Full("the disk of the data directory is full")) } else { Ok(()) };
+        }
+        let created = puts.any(|key| !root.objects.contains_key(key));
         if created { Err(Error::Full("the state has reached its size limit: delete something first")) } else { Ok(()) }
     }
 }

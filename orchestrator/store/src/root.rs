@@ -1,6 +1,7 @@
 //! Everything the machine knows at one revision, as persistent maps: a clone is a few pointers, and the clone of one
 //! batch becomes the [`Snapshot`] that readers share. Written by `machine.rs` alone.
 
+use std::collections::HashMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -32,6 +33,26 @@ impl Root {
         }
         self.objects.insert_mut(object.key.clone(), object);
         previous
+    }
+
+    /// Puts many objects of new keys in place at once.
+    pub fn load(&mut self, objects: impl Iterator<Item = Arc<Object>>) {
+        let mut counts: HashMap<Vec<u8>, usize> = HashMap::new();
+        for object in objects {
+            self.weight += object.weight();
+            let bytes = object.key.as_bytes();
+            let named = bytes.len() - object.key.name().len();
+            for prefix in [&bytes[..3], &bytes[..named]] {
+                match counts.get_mut(prefix) {
+                    Some(count) => *count += 1,
+                    None => drop(counts.insert(prefix.to_vec(), 1)),
+                }
+            }
+            self.objects.insert_mut(object.key.clone(), object);
+        }
+        for (prefix, count) in counts {
+            self.counts.insert_mut(prefix.into(), count);
+        }
     }
 
     pub fn remove(&mut self, key: &Key) -> Option<Arc<Object>> {

@@ -19,8 +19,18 @@ pub(crate) struct Twin {
     pub acknowledged: Arc<AtomicUsize>,
 }
 
+/// What is wrong with the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Nothing can grow.
+    Full,
+    /// Nothing can be synced.
+    Failing,
+}
+
 #[derive(Debug, Default)]
 struct State {
+    trouble: Option<Trouble>,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
     files: Vec<Inode>,
@@ -87,8 +97,13 @@ impl Twin {
             durable_names: names.clone(),
             files: files.collect(),
             images: None,
+            trouble: None,
         };
         Self { state: Arc::new(Mutex::new(state)), acknowledged: Arc::default() }
+    }
+
+    pub fn trouble(&self, trouble: Option<Trouble>) {
+        self.state.lock().trouble = trouble;
     }
 
     /// Flips one bit of a file, as a failing disk would.
@@ -105,6 +120,16 @@ impl Twin {
 
     fn image(&self) {
         image(&mut self.state.lock(), &self.acknowledged);
+    }
+}
+
+impl State {
+    fn refuse(&self, trouble: Trouble) -> io::Result<()> {
+        match self.trouble {
+            Some(Trouble::Full) if trouble == Trouble::Full => Err(io::ErrorKind::StorageFull.into()),
+            Some(Trouble::Failing) if trouble == Trouble::Failing => Err(io::Error::other("input/output error")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -151,6 +176,7 @@ impl Disk for Twin {
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn DiskFile>> {
         let inode = {
             let mut state = self.state.lock();
+            state.refuse(Trouble::Full)?;
             let bytes = vec![0; length as usize];
             state.files.push(Inode { durable: Arc::new(bytes.clone()), current: bytes, unsynced: Vec::new() });
             let inode = state.files.len() - 1;
@@ -215,7 +241,12 @@ impl DiskFile for Handle {
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        let file = &mut self.state.lock().files[self.inode];
+        let mut state = self.state.lock();
+        let file = &state.files[self.inode];
+        if length as usize > file.current.len() {
+            state.refuse(Trouble::Full)?;
+        }
+        let file = &mut state.files[self.inode];
         file.current.resize(length as usize, 0);
         file.unsynced.push(Change::Length(length as usize));
         Ok(())
@@ -224,6 +255,7 @@ impl DiskFile for Handle {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         image(&mut state, &self.acknowledged);
+        state.refuse(Trouble::Failing)?;
         let file = &mut state.files[self.inode];
         if !file.unsynced.is_empty() {
             file.durable = Arc::new(file.current.clone());

@@ -97,7 +97,7 @@ pub(super) struct Frame<'a> {
 pub(super) fn parse(bytes: &[u8], salt: u64) -> Option<Frame<'_>> {
     let header = bytes.get(..HEADER_BYTES)?;
     let length = read_u32(header, 0) as usize;
-    if length < HEADER_BYTES || length % ALIGN_BYTES != 0 {
+    if length < HEADER_BYTES || !length.is_multiple_of(ALIGN_BYTES) {
         return None;
     }
     let frame = bytes.get(..length)?;

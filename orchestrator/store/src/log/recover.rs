@@ -62,6 +62,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, segment_bytes: u64) -> Result<Option
         sealed: segments,
         facts: facts.clone(),
         spare: None,
+        starved: Arc::default(),
     };
     Ok(Some(Recovered { facts, entries, tail }))
 }

@@ -34,6 +34,10 @@ impl LogStore {
         Ok(Self { log: Arc::new(Log::start(recovered.tail)?), seen })
     }
 
+    pub fn is_starved(&self) -> bool {
+        self.log.is_starved()
+    }
+
     /// Waits for what is on its way, then closes the files; blocks.
     pub fn close(&self) {
         self.log.close();

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{open, picture, put};
 use crate::disk::Disk;
-use crate::disk::twin::{Crash, Image, Twin};
+use crate::disk::twin::{Crash, Image, Trouble, Twin};
 use crate::{Error, Key, Op, Options, RaftStore, ResourceId, Revision, Snapshot, Store, Txn};
 
 const OPERATIONS: usize = 200;
@@ -102,6 +102,54 @@ async fn damage_is_never_taken_for_a_torn_end() {
 
 fn is_padding(bytes: &[u8], offset: usize) -> bool {
     bytes[offset] == 0 && (40..64).contains(&offset)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_writes_until_there_is_room() {
+    let twin = Arc::new(Twin::default());
+    let store = RaftStore::open_on(twin.clone(), options(), None).await.unwrap();
+    let pods = store.resource("pods").await.unwrap();
+    twin.trouble(Some(Trouble::Full));
+    let body = "x".repeat(100);
+    let mut kept = 0;
+    let refused = loop {
+        match store.commit(put(pods, &format!("pod-{kept}"), &body)).await {
+            Ok(_) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused, Error::Full("the disk of the data directory is full"));
+    let gone = Op::Delete { key: Key::new(pods, "default", "pod-0") };
+    store.commit(Txn { ops: vec![gone], ..Txn::default() }).await.unwrap();
+    assert_eq!(store.snapshot().count(pods, None), kept - 1, "reads and deletions go on");
+    twin.trouble(None);
+    let again = async {
+        while store.commit(put(pods, "again", &body)).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), again).await.expect("there is room again");
+    let before = picture(&*store.snapshot(), pods);
+    store.shutdown().await;
+    let store = RaftStore::open_on(twin, options(), None).await.unwrap();
+    assert_eq!(picture(&*store.snapshot(), pods), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_is_the_end_of_writing() {
+    let twin = Arc::new(Twin::default());
+    let store = RaftStore::open_on(twin.clone(), options(), None).await.unwrap();
+    let pods = store.resource("pods").await.unwrap();
+    store.commit(put(pods, "kept", "1")).await.unwrap();
+    let before = picture(&*store.snapshot(), pods);
+    twin.trouble(Some(Trouble::Failing));
+    let lost = store.commit(put(pods, "lost", "1")).await.err();
+    assert!(matches!(lost, Some(Error::Unavailable(_))), "{lost:?}");
+    assert!(matches!(store.failed().await, Error::Unavailable(_)));
+    twin.trouble(None);
+    let after = store.commit(put(pods, "after", "1")).await.err();
+    assert!(matches!(after, Some(Error::Unavailable(_))), "a disk that lied once is not asked again: {after:?}");
+    assert_eq!(picture(&*store.snapshot(), pods), before, "what was not durable was never seen");
 }
 
 const DIRECTORY: &str = "AMPHIPOD_STORE_CRASH_DIRECTORY";
