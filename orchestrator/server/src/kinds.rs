@@ -199,3 +199,6 @@ fn drop_status(object: &mut Value) {
 fn keep_status(new: &mut Value, old: &Value) {
     json::keep(new, "status", old);
 }
+
+#[cfg(test)]
+mod tests;

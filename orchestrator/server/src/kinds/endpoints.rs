@@ -45,7 +45,7 @@ pub static ENDPOINTS: Kind = Kind {
 pub(super) fn first_few(found: &[String], none: &str) -> String {
     match found.len() {
         0 => none.to_owned(),
-        ..=SHOWN_MAX => found.join(","),
+        1..=SHOWN_MAX => found.join(","),
         many => format!("{} + {} more...", found[..SHOWN_MAX].join(","), many - SHOWN_MAX),
     }
 }

@@ -69,20 +69,14 @@ fn validate(secret: &Value) -> Vec<Problem> {
         !missing
     };
     match text(&secret["type"]) {
-        "kubernetes.io/service-account-token" => {
-            if is_empty(&secret["metadata"]["annotations"]["kubernetes.io/service-account.name"]) {
-                problems.push(Problem::required("metadata.annotations[kubernetes.io/service-account.name]", ""));
-            }
+        "kubernetes.io/service-account-token"
+            if is_empty(&secret["metadata"]["annotations"]["kubernetes.io/service-account.name"]) =>
+        {
+            problems.push(Problem::required("metadata.annotations[kubernetes.io/service-account.name]", ""));
         }
-        "kubernetes.io/dockercfg" => {
-            if need(".dockercfg") {
-                problems.extend(validate_json(data, ".dockercfg"));
-            }
-        }
-        "kubernetes.io/dockerconfigjson" => {
-            if need(".dockerconfigjson") {
-                problems.extend(validate_json(data, ".dockerconfigjson"));
-            }
+        "kubernetes.io/dockercfg" if need(".dockercfg") => problems.extend(validate_json(data, ".dockercfg")),
+        "kubernetes.io/dockerconfigjson" if need(".dockerconfigjson") => {
+            problems.extend(validate_json(data, ".dockerconfigjson"));
         }
         "kubernetes.io/basic-auth" if data.get("username").is_none() && data.get("password").is_none() => {
             need("username");

@@ -131,10 +131,9 @@ fn fill_volume(volume: &mut Value) {
         let policy = pull_policy(text(&image["reference"]));
         fill_text(image, "pullPolicy", policy);
     }
-    if let Some(claim) = present(volume, "ephemeral").and_then(|source| present(source, "volumeClaimTemplate")) {
-        if let Some(spec) = child(claim, "spec") {
-            fill_text(spec, "volumeMode", "Filesystem");
-        }
+    let claim = present(volume, "ephemeral").and_then(|source| present(source, "volumeClaimTemplate"));
+    if let Some(spec) = claim.and_then(|claim| child(claim, "spec")) {
+        fill_text(spec, "volumeMode", "Filesystem");
     }
 }
 
