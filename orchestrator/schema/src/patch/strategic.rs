@@ -151,7 +151,8 @@ fn retain_keys(
         .iter()
         .any(|(key, value)| !value.is_null() && !retained(&field_of(key)))
     {
-        return Err(wrong());
+        let text = "patch content doesn't match retainKeys list";
+        return Err(PatchError::Unprocessable(text.to_owned()));
     }
     original.retain(|key, _| retained(key));
     Ok(())

@@ -164,7 +164,7 @@ fn retain_keys_clears_the_other_members_of_a_union() {
         "Deployment",
         json!({"spec": {"strategy": {}}}),
         json!({"spec": {"strategy": {"$retainKeys": ["type"], "rollingUpdate": {}}}}),
-        expect!["400 invalid patch format of retainKeys"],
+        expect!["422 patch content doesn't match retainKeys list"],
     );
 }
 

@@ -13,6 +13,10 @@ pub(super) fn merge(
     patch: Vec<Value>,
     rule: Rule,
 ) -> Result<Vec<Value>, PatchError> {
+    if patch.iter().chain(&original).any(Value::is_array) {
+        let text = "lists of lists are not supported";
+        return Err(PatchError::Unprocessable(text.to_owned()));
+    }
     let structs = patch
         .iter()
         .chain(&original)
@@ -21,7 +25,7 @@ pub(super) fn merge(
     let same = patch
         .iter()
         .chain(&original)
-        .all(|value| value.is_object() == structs && !value.is_array());
+        .all(|value| value.is_object() == structs);
     if !same {
         return Err(PatchError::Unprocessable(
             "invalid list type: elements differ in type".to_owned(),
