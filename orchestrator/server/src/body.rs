@@ -91,7 +91,7 @@ pub fn cannot_be_handled(expected: &Expected, why: &str) -> Status {
     Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
 }
 
-fn check_type(value: &Value, expected: &Expected) -> Result<(), Status> {
+pub fn check_type(value: &Value, expected: &Expected) -> Result<(), Status> {
     if !value.is_object() {
         return Err(Status::bad_request("the object provided is unrecognized (must be of type Object)"));
     }
@@ -136,9 +136,9 @@ pub fn refused(error: ParseError, expected: &Expected) -> Status {
 }
 
 fn from_yaml(bytes: &Bytes, expected: &Expected) -> Result<(Value, Vec<String>), Status> {
-    let value: Result<Value, _> = serde_yaml_ng::from_slice(bytes);
-    let value = value.map_err(|error| Status::bad_request(format!("error converting YAML to JSON: {error}")))?;
-    from_json(&value.to_string().into(), expected)
+    let parsed = amphipod_schema::parse_yaml(bytes, expected.ty);
+    let Parsed { value, problems } = parsed.map_err(|error| refused(error, expected))?;
+    Ok((value, problems))
 }
 
 /// Typed Go clients send this and nothing else; what their types do not know they cannot send.

@@ -68,6 +68,16 @@ pub struct WriteOptions {
     pub dry_run: bool,
     pub manager: String,
     pub validation: FieldValidation,
+    pub tracking: Tracking,
+}
+
+/// Where the managedFields of a write come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracking {
+    /// From what changed.
+    Changes,
+    /// They came with the new object: server-side apply worked them out.
+    Given,
 }
 
 impl WriteOptions {
@@ -88,14 +98,14 @@ impl WriteOptions {
                 return Err(unsupported(options, "fieldValidation", other, supported));
             }
         };
-        for value in query.all("dryRun").filter(|value| *value != "All" && !value.is_empty()) {
+        if let Some(value) = query.all("dryRun").find(|value| *value != "All" && !value.is_empty()) {
             return Err(unsupported(options, "dryRun", value, r#""All""#));
         }
         let agent = call.header(http::header::USER_AGENT);
         let manager = query.get("fieldManager").unwrap_or_else(|| agent.split('/').next().unwrap_or_default());
         let manager: String = if manager.is_empty() { "unknown".to_owned() } else { manager.chars().take(128).collect() };
         let dry_run = query.get("dryRun").is_some();
-        Ok(Self { dry_run, manager, validation })
+        Ok(Self { dry_run, manager, validation, tracking: Tracking::Changes })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod accept;
 pub mod admission;
+mod apply;
 pub mod authn;
 pub mod authz;
 mod body;

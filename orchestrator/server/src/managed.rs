@@ -4,7 +4,7 @@ use amphipod_schema::managed_fields::{self, Manager};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::call::{Call, WriteOptions};
+use crate::call::{Call, Tracking, WriteOptions};
 use crate::stamp;
 
 /// Who writes, and when.
@@ -17,12 +17,18 @@ pub struct Writer<'a> {
 impl Writer<'_> {
     /// The entries of a new object; the client's own are taken out of `value`.
     pub fn created(&self, value: &mut Value) -> Value {
-        take(value);
+        let given = take(value);
+        if self.options.tracking == Tracking::Given {
+            return given;
+        }
         self.track(None, value, &Value::Null)
     }
 
     /// The entries after a change from `old` to `new`, both without theirs.
     pub fn updated(&self, old: &Value, new: &Value, entries: &Value) -> Value {
+        if self.options.tracking == Tracking::Given {
+            return entries.clone();
+        }
         self.track(Some(old), new, entries)
     }
 

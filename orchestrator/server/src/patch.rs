@@ -7,20 +7,24 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
+use crate::apply::APPLY_PATCH;
 use crate::body::{self, Expected, Input};
 use crate::call::{Call, WriteOptions};
 use crate::forms::{self, Done};
 use crate::reply::Status;
-use crate::{stamp, update};
+use crate::{apply, stamp, update};
 
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
-const ACCEPTED: &[&str] = &[JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH];
+const ACCEPTED: &[&str] = &[JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH];
 
 pub async fn patch(call: Call, body: Body) -> Result<Response, Status> {
-    let options = WriteOptions::of(&call)?;
     let bytes = body::bytes(body).await?;
+    if call.header(CONTENT_TYPE).split(';').next() == Some(APPLY_PATCH) {
+        return apply::apply(call, bytes).await;
+    }
+    let options = WriteOptions::of(&call)?;
     let patch = Patch::parse(&call, bytes)?;
     let mut warnings = Vec::new();
     let mut change = |old: &Value| {

@@ -34,7 +34,7 @@ pub fn serve(
         ["healthz" | "livez" | "readyz", rest @ ..] => probe(server, (segments[0], rest), path),
         ["metrics"] => metrics(server),
         [] => Ok(reply::ok(documents.paths.clone())),
-        _ => Err(Status::no_such_path()),
+        _ => found(server.pages.iter().find(|(known, _)| known == path).map(|(_, page)| page)),
     }
 }
 

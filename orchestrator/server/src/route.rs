@@ -40,27 +40,25 @@ impl Query {
 pub struct Route {
     pub attributes: Attributes,
     pub query: Query,
-    /// What follows a proxy subresource.
-    pub rest: String,
 }
 
 impl Route {
     pub fn parse(method: &Method, uri: &Uri) -> Self {
         let query = Query::parse(uri);
-        let (attributes, rest) = match address(uri.path()) {
-            Some((mut attributes, rest)) => {
+        let attributes = match address(uri.path()) {
+            Some(mut attributes) => {
                 attributes.verb = verb(method, &attributes, &query).to_owned();
                 if attributes.name.is_empty() {
                     attributes.name = selected_name(&attributes.verb, &query);
                 }
-                (attributes, rest)
+                attributes
             }
             None => {
                 let verb = method.as_str().to_ascii_lowercase();
-                (Attributes { verb, path: Some(uri.path().to_owned()), ..Attributes::default() }, String::new())
+                Attributes { verb, path: Some(uri.path().to_owned()), ..Attributes::default() }
             }
         };
-        Self { attributes, query, rest }
+        Self { attributes, query }
     }
 
     /// Watches, logs and streams live long and are not counted against anyone's limit.
@@ -70,7 +68,7 @@ impl Route {
     }
 }
 
-fn address(path: &str) -> Option<(Attributes, String)> {
+fn address(path: &str) -> Option<Attributes> {
     let mut segments = path.split('/').filter(|segment| !segment.is_empty()).map(decoded);
     let (group, version) = match segments.next()?.as_str() {
         "api" => (String::new(), segments.next()?),
@@ -90,9 +88,8 @@ fn address(path: &str) -> Option<(Attributes, String)> {
     let resource = parts.next()?;
     let name = parts.next().unwrap_or_default();
     let subresource = parts.next().unwrap_or_default();
-    let rest = parts.collect::<Vec<_>>().join("/");
     let verb = String::new();
-    Some((Attributes { verb, group, version, resource, subresource, namespace, name, path: None }, rest))
+    Some(Attributes { verb, group, version, resource, subresource, namespace, name, path: None })
 }
 
 fn decoded(segment: &str) -> String {

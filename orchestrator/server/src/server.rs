@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use amphipod_store::{Error, Snapshot, Store};
 use axum::Router;
+use bytes::Bytes;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 
@@ -35,6 +36,8 @@ pub struct Options {
     pub tokens: Option<Arc<dyn IssueToken>>,
     /// What `/metrics` shows.
     pub metrics: Option<PrometheusHandle>,
+    /// More JSON at plain paths: the issuer's `/.well-known/openid-configuration` and `/openid/v1/jwks`.
+    pub pages: Vec<(String, Bytes)>,
 }
 
 impl Options {
@@ -50,6 +53,7 @@ impl Options {
             relay: None,
             tokens: None,
             metrics: None,
+            pages: Vec::new(),
         }
     }
 }
@@ -70,6 +74,7 @@ pub struct Shared {
     pub(crate) relay: Option<Arc<dyn Relay>>,
     pub(crate) tokens: Option<Arc<dyn IssueToken>>,
     pub(crate) metrics: Option<PrometheusHandle>,
+    pub(crate) pages: Vec<(String, Bytes)>,
     pub(crate) documents: Documents,
     pub(crate) openapi: OpenApi,
     pub(crate) limits: Limits,
@@ -100,6 +105,7 @@ impl Server {
             relay: options.relay,
             tokens: options.tokens,
             metrics: options.metrics,
+            pages: options.pages,
             limits: Limits::default(),
         })))
     }

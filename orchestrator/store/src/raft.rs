@@ -40,8 +40,8 @@ const CHECKPOINT_BYTES: usize = 16 << 20;
 const CHECKPOINT_SECONDS: u64 = 60;
 /// Unsaved changes beyond which writes are refused: the checkpointer cannot keep up.
 const UNSAVED_BYTES_MAX: usize = 256 << 20;
-/// Far from what openraft may still look at.
-const PURGE_MARGIN: u64 = 1000;
+/// Entries (of at most a MiB) kept behind the checkpoint: away from what openraft may still look at, and quick to read.
+const PURGE_MARGIN: u64 = 16;
 /// Heartbeats of nodes: they must pass when the state is full.
 const LEASES: &str = "coordination.k8s.io/leases";
 

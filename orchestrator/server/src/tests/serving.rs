@@ -100,7 +100,7 @@ async fn openapi_documents_are_found_by_the_index_and_cached_by_their_hash() {
     assert_eq!(raw(&server, again).await.status(), 304);
 }
 
-/// Not a proof, a figure: `cargo test -- --ignored` is banned, so it runs a little and only guards against collapse.
+/// Guards against a collapse, far above what it takes; the figure is measured elsewhere.
 #[tokio::test]
 async fn creates_do_not_cost_milliseconds() {
     let server = server().await;
@@ -114,6 +114,5 @@ async fn creates_do_not_cost_milliseconds() {
         assert_eq!(response.status(), StatusCode::CREATED);
     }
     let each = begun.elapsed() / COUNT;
-    println!("{each:?} for one create");
     assert!(each < std::time::Duration::from_millis(2), "{each:?}");
 }

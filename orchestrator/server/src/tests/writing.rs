@@ -115,7 +115,7 @@ async fn patches_change_what_they_name() {
     expect![[r#"200 {"m":"x","n":"y"} "#]].assert_eq(&patched("application/strategic-merge-patch+json", strategic).await);
     let stale = json!({ "metadata": { "resourceVersion": "1" } });
     expect![[r#"409 null Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again"#]].assert_eq(&patched("application/merge-patch+json", stale).await);
-    expect!["415 null the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"].assert_eq(&patched("application/json", json!({})).await);
+    expect!["415 null the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"].assert_eq(&patched("application/json", json!({})).await);
 }
 
 #[tokio::test]
@@ -252,4 +252,50 @@ async fn secrets_are_sealed_in_the_store_and_plain_to_readers() {
     assert!(!object.payload.body.windows(8).any(|window| window == b"c2VjcmV0"));
     let (_, listed) = send(&server, &format!("GET {secrets}"), Value::Null).await;
     assert_eq!(listed["items"][0], created);
+}
+
+#[tokio::test]
+async fn applied_configurations_create_merge_and_conflict() {
+    let server = server().await;
+    let apply = async |manager: &str, data: &str| {
+        let line = format!("PATCH {CMS}/a?fieldManager={manager}");
+        let yaml = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata: {data}\n");
+        let mut request = request(&line, yaml.into_bytes());
+        request.headers_mut().insert("content-type", "application/apply-patch+yaml".parse().unwrap());
+        let (status, reply) = read(raw(&server, request).await).await;
+        let revision = reply["metadata"]["resourceVersion"].as_str().unwrap_or("-");
+        let message = reply["message"].as_str().unwrap_or_default();
+        format!("{} {} rv {revision} {message}", status.as_u16(), reply["data"])
+    };
+    expect![[r#"201 {"k":"v","l":"w"} rv 2 "#]].assert_eq(&apply("one", "{k: v, l: w}").await);
+    expect![[r#"200 {"k":"v","l":"w"} rv 2 "#]].assert_eq(&apply("one", "{k: v, l: w}").await);
+    expect![[r#"409 null rv - Apply failed with 1 conflict: conflict with "one": .data.k"#]].assert_eq(&apply("two", "{k: other}").await);
+    expect![[r#"200 {"k":"v","l":"w","m":"x"} rv 3 "#]].assert_eq(&apply("two", "{m: x}").await);
+    expect![[r#"200 {"k":"v","m":"x"} rv 4 "#]].assert_eq(&apply("one", "{k: v}").await);
+    expect![[r#"200 {"k":"other"} rv 5 "#]].assert_eq(&apply("two&force=true", "{k: other}").await);
+    expect![[r#"422 null rv - PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch"#]].assert_eq(&apply("", "{}").await);
+}
+
+#[tokio::test]
+async fn plug_ins_complete_a_pod_and_defaults_survive_an_update() {
+    let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
+    options.admission = crate::admission::chain(crate::admission::ServiceRanges {
+        network: [127, 43, 0, 0].into(),
+        prefix_length: 16,
+        node_ports: 30_000..=32_767,
+    });
+    let server = Server::new(options).await.unwrap();
+    send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
+    let (status, reply) = send(&server, &format!("POST {PODS}"), pod("early")).await;
+    assert_eq!((status.as_u16(), reply["reason"].as_str()), (403, Some("Forbidden")), "{reply}");
+    send(&server, "POST /api/v1/namespaces/d/serviceaccounts", json!({ "metadata": { "name": "default" } })).await;
+    let (status, reply) = send(&server, &format!("POST {PODS}"), pod("p")).await;
+    assert_eq!(status, StatusCode::CREATED, "{reply}");
+    assert_eq!(reply["spec"]["serviceAccountName"], "default");
+    assert_eq!(reply["spec"]["securityContext"], json!({}));
+    let (status, again) = send(&server, &format!("PUT {PODS}/p"), reply.clone()).await;
+    assert_eq!((status, &again), (StatusCode::OK, &reply));
+    let label = json!({ "metadata": { "labels": { "a": "b" } } });
+    let (status, labelled) = send(&server, &format!("PATCH {PODS}/p"), label).await;
+    assert_eq!((status, labelled["metadata"]["labels"]["a"].as_str()), (StatusCode::OK, Some("b")), "{labelled}");
 }
