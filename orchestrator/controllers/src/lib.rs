@@ -3,9 +3,41 @@
 
 mod claim;
 mod context;
+mod deployment;
 mod pending;
 mod pods;
 mod queue;
 mod replica_set;
+mod service_account;
+
+use amphipod_api::{Informers, Recorder, Reporter};
+use tokio::task::JoinSet;
 
 pub use context::Clock;
+use context::Context;
+
+/// What the controllers must be told.
+pub struct Options {
+    pub clock: Clock,
+    /// PEM text of the certificate that pods trust the API by.
+    pub root_ca: String,
+}
+
+/// Runs all controllers until dropped. A controller that panics takes the others with it, so that nobody
+/// goes on with half of the cluster's promises kept.
+pub async fn run(client: kube::Client, informers: Informers, options: Options) {
+    let reporter = Reporter { component: "kube-controller-manager".into(), instance: String::new() };
+    let recorder = Recorder::start(client.clone(), reporter);
+    let context = Context { client, informers, recorder, clock: options.clock };
+    let mut controllers = JoinSet::new();
+    controllers.spawn(deployment::run(context.clone()));
+    controllers.spawn(replica_set::run(context.clone()));
+    controllers.spawn(service_account::run(context, options.root_ca));
+    while let Some(ended) = controllers.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+}
