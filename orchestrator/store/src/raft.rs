@@ -274,7 +274,9 @@ async fn purge(raft: &Raft<Types, StateMachine>, saved: u64, margin: u64) {
         raft.trigger().snapshot().await.ok()?;
         let wait = raft.wait(Some(Duration::from_secs(5)));
         wait.metrics(|seen| seen.snapshot.is_some_and(|id| id.index >= saved), "the checkpoint is known").await.ok()?;
-        raft.trigger().purge_log(upto).await.ok()
+        raft.trigger().purge_log(upto).await.ok()?;
+        let wait = raft.wait(Some(Duration::from_secs(5)));
+        wait.metrics(|seen| seen.purged.is_some_and(|id| id.index >= upto), "the log is purged").await.ok()
     };
     if told.await.is_none() {
         tracing::debug!(upto, "the log was not purged");

@@ -23,9 +23,9 @@ fn options() -> Options {
 }
 
 /// Writes the trace; returns the images and what clients saw after each acknowledged operation.
-async fn record() -> (Vec<Image>, Vec<Arc<dyn Snapshot>>, ResourceId, Arc<Twin>) {
+async fn record(options: Options) -> (Vec<Image>, Vec<Arc<dyn Snapshot>>, ResourceId, Arc<Twin>) {
     let twin = Arc::new(Twin::recording());
-    let store = RaftStore::open_on(twin.clone(), options(), None).await.unwrap();
+    let store = RaftStore::open_on(twin.clone(), options, None).await.unwrap();
     let pods = store.resource("pods").await.unwrap();
     let mut seen = vec![store.snapshot()];
     twin.acknowledged.store(1, Ordering::SeqCst);
@@ -48,7 +48,7 @@ async fn record() -> (Vec<Image>, Vec<Arc<dyn Snapshot>>, ResourceId, Arc<Twin>)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sync_of_a_trace_can_be_the_last() {
-    let (images, seen, pods, _) = record().await;
+    let (images, seen, pods, _) = record(options()).await;
     assert!(images.len() > OPERATIONS, "each acknowledgement has a sync of its own: {}", images.len());
     for (number, image) in images.iter().enumerate() {
         for crash in CRASHES {
@@ -73,7 +73,7 @@ async fn every_sync_of_a_trace_can_be_the_last() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_is_never_taken_for_a_torn_end() {
-    let (_, _, _, twin) = record().await;
+    let (_, _, _, twin) = record(Options { purge_margin: 1000, ..options() }).await;
     let names = twin.list().unwrap();
     let segments: Vec<_> = names.iter().filter(|name| name.starts_with("log-")).collect();
     let mut refused = 0;
