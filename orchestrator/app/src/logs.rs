@@ -58,7 +58,7 @@ impl Logs {
         anyhow::ensure!(["deploy", "deployment", "deployments"].contains(&kind), "logs of a {kind} are not known");
         let deployments: Api<Deployment> = Api::namespaced(connection.client.clone(), &connection.namespace);
         let deployment = deployments.get(name).await?;
-        let labels = deployment.spec.and_then(|spec| spec.selector.match_labels).unwrap_or_default();
+        let labels = deployment.spec.selector.match_labels.unwrap_or_default();
         let selector: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let pods: Api<Pod> = Api::namespaced(connection.client.clone(), &connection.namespace);
         let pods = pods.list(&ListParams::default().labels(&selector.join(","))).await?;

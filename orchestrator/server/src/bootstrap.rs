@@ -21,7 +21,6 @@ const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 pub struct Settings {
     /// Address of Service `kubernetes`: the first of the service CIDR.
     pub service_address: IpAddr,
-    pub service_cidr: String,
     /// Where API servers listen.
     pub api_addresses: Vec<IpAddr>,
     pub api_port: u16,

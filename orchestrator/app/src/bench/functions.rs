@@ -55,7 +55,7 @@ pub async fn serve_reference(component: Option<&Path>) -> anyhow::Result<()> {
     let component = component.ok_or_else(|| crate::failure::refuse("--component FILE is missing"))?;
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
-    amphipod_worker::reference_server(component, listener).await?;
+    amphipod_worker::reference_server(component, listener, amphipod_worker::HttpOptions::default()).await?;
     Ok(())
 }
 

@@ -111,7 +111,6 @@ pub fn serve(server: &Server, listeners: Vec<TcpListener>, certificates: &Certif
 pub async fn bootstrap(server: &Server, networks: &Networks, api: SocketAddr) -> anyhow::Result<()> {
     let settings = bootstrap::Settings {
         service_address: address::service_ip(networks),
-        service_cidr: networks.service.to_string(),
         api_addresses: vec![networks.cluster.first().into()],
         api_port: api.port(),
     };
@@ -151,6 +150,11 @@ pub fn start_loops(server: &Server, settings: &Settings, certificates: &Certific
         let client = server.client(identity("system:kube-scheduler"));
         let recorder = Recorder::start(client.clone(), reporter(amphipod_scheduler::NAME));
         parts.run(amphipod_scheduler::run(client, informers.clone(), recorder, clock.clone()));
+    }
+    if settings.enabled("controllers") {
+        let client = server.client(identity("system:kube-controller-manager"));
+        let options = amphipod_controllers::Options { clock, root_ca: certificates.authority_pem().to_owned() };
+        parts.run(amphipod_controllers::run(client, informers.clone(), options));
     }
     informers
 }

@@ -18,7 +18,7 @@ pub(super) fn objects(settings: &Settings) -> Vec<Desired> {
     let mut all: Vec<Desired> = NAMES.iter().map(|name| cluster(NAMESPACES, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))).collect();
     all.extend(priority_classes());
     all.extend(RUNTIME_CLASSES.iter().map(|name| runtime_class(name)));
-    all.extend([service_cidr(settings), service(settings), endpoints(settings)]);
+    all.extend([service(settings), endpoints(settings)]);
     all.extend(endpoint_slices(settings));
     all
 }
@@ -44,14 +44,6 @@ fn priority_classes() -> [Desired; 2] {
 fn runtime_class(name: &str) -> Desired {
     let object = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": "wasm"});
     cluster("/apis/node.k8s.io/v1/runtimeclasses", object)
-}
-
-fn service_cidr(settings: &Settings) -> Desired {
-    let object = json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
-        "spec": {"cidrs": [settings.service_cidr]},
-    });
-    cluster("/apis/networking.k8s.io/v1/servicecidrs", object)
 }
 
 fn service(settings: &Settings) -> Desired {

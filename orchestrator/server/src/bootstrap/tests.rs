@@ -13,7 +13,7 @@ use crate::seams::{Attributes, Authorize, Decision, Identity};
 
 fn settings() -> Settings {
     let address = [127, 43, 0, 1].into();
-    Settings { service_address: address, service_cidr: "127.43.0.0/16".to_owned(), api_addresses: vec![[127, 42, 0, 1].into()], api_port: 6443 }
+    Settings { service_address: address, api_addresses: vec![[127, 42, 0, 1].into()], api_port: 6443 }
 }
 
 /// An API that keeps objects by path; `(client, objects, requests)`.
