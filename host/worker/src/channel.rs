@@ -183,7 +183,6 @@ mod tests {
             (&ours).write_all(text[..3].as_bytes()).unwrap();
         }
         drop(sender);
-        writer.await.unwrap();
         for text in ["one", &long, "three"] {
             let (seen, mut descriptors) = receiver.next::<String>().await.unwrap().unwrap();
             assert_eq!(seen, text);
@@ -191,5 +190,6 @@ mod tests {
             std::os::unix::net::UnixStream::from(descriptors.remove(0)).read_to_string(&mut seen).unwrap();
             assert_eq!(seen, text[..3]);
         }
+        writer.await.unwrap();
     }
 }
