@@ -143,14 +143,17 @@ impl Receiver {
 
     async fn read(&mut self) -> io::Result<usize> {
         let Self { socket, bytes, descriptors } = self;
-        let start = bytes.len();
-        bytes.resize(start + READ_BYTES, 0);
-        let read = socket
+        // Whatever is waited for, nothing is changed before the bytes are here: the caller may drop this future.
+        socket
             .async_io(tokio::io::Interest::READABLE, |socket| {
                 let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
                 let mut control = RecvAncillaryBuffer::new(&mut space);
+                let start = bytes.len();
+                bytes.resize(start + READ_BYTES, 0);
                 let mut into = [IoSliceMut::new(&mut bytes[start..])];
-                let read = recvmsg(socket, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+                let received = recvmsg(socket, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC);
+                bytes.truncate(start + received.as_ref().map_or(0, |received| received.bytes));
+                let read = received?.bytes;
                 for message in control.drain() {
                     if let RecvAncillaryMessage::ScmRights(received) = message {
                         descriptors.extend(received);
@@ -158,9 +161,7 @@ impl Receiver {
                 }
                 Ok(read)
             })
-            .await;
-        bytes.truncate(start + *read.as_ref().unwrap_or(&0));
-        read
+            .await
     }
 }
 
