@@ -233,8 +233,7 @@ async fn a_mounted_directory_is_all_it_sees(world: &World) {
     // The worker itself cannot open what lies elsewhere.
     let mut container = world.container(&world.probe, &["read", "/etc/passwd"]);
     container.mounts = vec![Mount { host_path: "/etc".into(), container_path: "/etc".into(), read_only: true }];
-    let refused = world.runtime.start(&sandbox(&[]), &container).await;
-    assert!(matches!(refused, Err(Error::Config(_))), "{refused:?}");
+    assert!(!world.run(&container).await.1.contains("root"));
 }
 
 async fn what_cannot_run_says_why(world: &World) {
