@@ -145,13 +145,16 @@ async fn serve(accessor: &Accessor<Guest>, proxy: &Proxy, job: Job) -> bool {
             return false;
         }
     };
-    let forward = async {
+    // A task of its own: while the guest blocks in a host function nothing inside the store's loop is polled, and the
+    // guest may block until its answer is read. It ends when the answer is given or dropped.
+    let forward = tokio::spawn(async move {
         let result = answered.await.unwrap_or_else(|_| Err(wasmtime::format_err!("the guest did not answer")));
         let fine = result.is_ok();
         let _ = job.answer.send(result);
         fine
-    };
-    let (ran, fine) = futures::join!(prepared.run(accessor, pending()), forward);
+    });
+    let ran = prepared.run(accessor, pending()).await;
+    let fine = forward.await.unwrap_or(false);
     if fine && ran.is_ok() {
         poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
     }

@@ -143,14 +143,17 @@ impl Receiver {
 
     async fn read(&mut self) -> io::Result<usize> {
         let Self { socket, bytes, descriptors } = self;
-        let start = bytes.len();
-        bytes.resize(start + READ_BYTES, 0);
-        let read = socket
+        // Whatever is waited for, nothing is changed before the bytes are here: the caller may drop this future.
+        socket
             .async_io(tokio::io::Interest::READABLE, |socket| {
                 let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
                 let mut control = RecvAncillaryBuffer::new(&mut space);
+                let start = bytes.len();
+                bytes.resize(start + READ_BYTES, 0);
                 let mut into = [IoSliceMut::new(&mut bytes[start..])];
-                let read = recvmsg(socket, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC)?.bytes;
+                let received = recvmsg(socket, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC);
+                bytes.truncate(start + received.as_ref().map_or(0, |received| received.bytes));
+                let read = received?.bytes;
                 for message in control.drain() {
                     if let RecvAncillaryMessage::ScmRights(received) = message {
                         descriptors.extend(received);
@@ -158,9 +161,7 @@ impl Receiver {
                 }
                 Ok(read)
             })
-            .await;
-        bytes.truncate(start + *read.as_ref().unwrap_or(&0));
-        read
+            .await
     }
 }
 
@@ -183,7 +184,6 @@ mod tests {
             (&ours).write_all(text[..3].as_bytes()).unwrap();
         }
         drop(sender);
-        writer.await.unwrap();
         for text in ["one", &long, "three"] {
             let (seen, mut descriptors) = receiver.next::<String>().await.unwrap().unwrap();
             assert_eq!(seen, text);
@@ -191,5 +191,6 @@ mod tests {
             std::os::unix::net::UnixStream::from(descriptors.remove(0)).read_to_string(&mut seen).unwrap();
             assert_eq!(seen, text[..3]);
         }
+        writer.await.unwrap();
     }
 }
