@@ -4,6 +4,7 @@
 mod claim;
 mod context;
 mod deployment;
+mod node_lifecycle;
 mod pending;
 mod pods;
 mod queue;
@@ -31,6 +32,7 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     let context = Context { client, informers, recorder, clock: options.clock };
     let mut controllers = JoinSet::new();
     controllers.spawn(deployment::run(context.clone()));
+    controllers.spawn(node_lifecycle::run(context.clone()));
     controllers.spawn(replica_set::run(context.clone()));
     controllers.spawn(service_account::run(context, options.root_ca));
     while let Some(ended) = controllers.join_next().await {
