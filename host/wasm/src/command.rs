@@ -10,7 +10,7 @@ use wasmtime::Store;
 
 use crate::cpu::Metered;
 use crate::guest::{Blueprint, Guest, ModuleGuest};
-use crate::link::Entry;
+use crate::link::Command;
 use crate::start::asked;
 use crate::{Program, Result, exit};
 
@@ -29,8 +29,8 @@ enum AnyStore {
 /// # Errors
 /// `Config` when a mounted directory cannot be opened.
 pub(crate) fn prepare(program: Arc<Program>, blueprint: Arc<Blueprint>) -> Result<Prepared> {
-    let store = match program.entry {
-        Entry::Module(_) => AnyStore::Module(blueprint.module_store()?),
+    let store = match program.command {
+        Some(Command::Module(_)) => AnyStore::Module(blueprint.module_store()?),
         _ => AnyStore::Component(blueprint.component_store()?),
     };
     Ok(Prepared { program, blueprint, store })
@@ -52,20 +52,20 @@ pub(crate) async fn run(command: Prepared, mut stopped: watch::Receiver<Option<D
 }
 
 async fn call(program: Arc<Program>, store: AnyStore) -> wasmtime::Result<Result<(), ()>> {
-    match (&program.entry, store) {
-        (Entry::Command(pre), AnyStore::Component(mut store)) => {
+    match (&program.command, store) {
+        (Some(Command::P2(pre)), AnyStore::Component(mut store)) => {
             let command = pre.instantiate_async(&mut store).await?;
             command.wasi_cli_run().call_run(&mut store).await
         }
-        (Entry::Command3(pre), AnyStore::Component(mut store)) => {
+        (Some(Command::P3(pre)), AnyStore::Component(mut store)) => {
             let command = pre.instantiate_async(&mut store).await?;
             store.run_concurrent(async move |accessor| command.wasi_cli_run().call_run(accessor).await).await?
         }
-        (Entry::Module(pre), AnyStore::Module(mut store)) => {
+        (Some(Command::Module(pre)), AnyStore::Module(mut store)) => {
             let instance = pre.instantiate_async(&mut store).await?;
             let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
             start.call_async(&mut store, ()).await.map(Ok)
         }
-        _ => unreachable!("the store was made for this entry"),
+        _ => unreachable!("the store was made for this command"),
     }
 }

@@ -16,7 +16,6 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 use crate::HttpOptions;
 use crate::cpu::Metered;
 use crate::guest::{Blueprint, Guest};
-use crate::link::Entry;
 use crate::Program;
 
 /// One request and who waits for its response.
@@ -96,7 +95,7 @@ impl Instances {
 }
 
 async fn run(instances: std::sync::Weak<Instances>, program: Arc<Program>, blueprint: Arc<Blueprint>, job: Job) {
-    let Entry::Http(pre) = &program.entry else { return };
+    let Some(pre) = &program.server else { return };
     blueprint.meter.allowed().await;
     let made = async {
         let mut store = blueprint.component_store().map_err(|error| wasmtime::format_err!("{error}"))?;

@@ -30,23 +30,26 @@ pub enum Kind {
     Command,
 }
 
-/// A loaded image, ready to be instantiated.
+/// A loaded image, ready to be instantiated. A component may be both: it runs as a command when the container gives
+/// it arguments, and serves when it gives none.
 pub struct Program {
-    pub(crate) entry: Entry,
+    pub(crate) server: Option<ProxyPre<Guest>>,
+    pub(crate) command: Option<Command>,
 }
 
-pub(crate) enum Entry {
-    Http(ProxyPre<Guest>),
-    Command(wasmtime_wasi::p2::bindings::CommandPre<Guest>),
-    Command3(wasmtime_wasi::p3::bindings::CommandPre<Guest>),
+pub(crate) enum Command {
+    P2(wasmtime_wasi::p2::bindings::CommandPre<Guest>),
+    P3(wasmtime_wasi::p3::bindings::CommandPre<Guest>),
     Module(wasmtime::InstancePre<ModuleGuest>),
 }
 
 impl Program {
-    pub fn kind(&self) -> Kind {
-        match self.entry {
-            Entry::Http(_) => Kind::Http,
-            Entry::Command(_) | Entry::Command3(_) | Entry::Module(_) => Kind::Command,
+    /// What a container with this `argv` (the program's name first) is.
+    pub fn kind(&self, arguments: &[String]) -> Kind {
+        match (&self.server, &self.command) {
+            (Some(_), Some(_)) if arguments.len() > 1 => Kind::Command,
+            (Some(_), _) => Kind::Http,
+            (None, _) => Kind::Command,
         }
     }
 }
@@ -69,54 +72,59 @@ pub(crate) fn modules(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<Modu
 /// Deserializes `cwasm` and checks that everything it imports is here.
 pub(crate) fn load(host: &Host, cwasm: &Path) -> Result<Program> {
     let image = |error: wasmtime::Error| Error::Image(format!("cannot load the compiled module: {error:#}"));
-    let entry = match Engine::detect_precompiled_file(cwasm).map_err(image)? {
+    let program = match Engine::detect_precompiled_file(cwasm).map_err(image)? {
         Some(Precompiled::Component) => {
             // SAFETY: only files that the compile process of this program wrote reach this path; their keyed digest
             // was checked by the parent, and the directory is writable by its user alone.
             #[allow(unsafe_code)]
             let component = unsafe { Component::deserialize_file(&host.engine, cwasm) }.map_err(image)?;
-            component_entry(host, &component)?
+            component_program(host, &component)?
         }
         Some(Precompiled::Module) => {
             // SAFETY: as above.
             #[allow(unsafe_code)]
             let module = unsafe { Module::deserialize_file(&host.engine, cwasm) }.map_err(image)?;
-            module_entry(host, &module)?
+            module_program(host, &module)?
         }
         None => return Err(Error::Image("not a compiled module".into())),
     };
-    Ok(Program { entry })
+    Ok(program)
 }
 
-fn component_entry(host: &Host, component: &Component) -> Result<Entry> {
+fn component_program(host: &Host, component: &Component) -> Result<Program> {
     let pre = host.components.instantiate_pre(component).map_err(|error| missing(host, component, &error))?;
     let shape = component.component_type();
     let exports: Vec<String> = shape.exports(&host.engine).map(|(name, _)| name.to_owned()).collect();
     let image = |error: wasmtime::Error| Error::Image(format!("{error:#}"));
-    entry(&exports, pre).map_err(image)?.ok_or_else(|| {
-        Error::Config(format!(
-            "the component exports neither wasi:http/incoming-handler, wasi:http/handler nor wasi:cli/run, but: {}",
-            if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") },
-        ))
-    })
+    let program = entries(&exports, pre).map_err(image)?;
+    if program.server.is_none() && program.command.is_none() {
+        let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+        let wanted = "neither wasi:http/incoming-handler, wasi:http/handler nor wasi:cli/run";
+        return Err(Error::Config(format!("the component exports {wanted}, but: {found}")));
+    }
+    Ok(program)
 }
 
-fn entry(exports: &[String], pre: InstancePre<Guest>) -> wasmtime::Result<Option<Entry>> {
+fn entries(exports: &[String], pre: InstancePre<Guest>) -> wasmtime::Result<Program> {
     let has = |name: &str| exports.iter().any(|export| export.starts_with(name));
-    Ok(Some(if has("wasi:http/handler@0.3.") {
-        Entry::Http(ProxyPre::P3(wasmtime_wasi_http::p3::bindings::ServicePre::new(pre)?))
+    let server = if has("wasi:http/handler@0.3.") {
+        Some(ProxyPre::P3(wasmtime_wasi_http::p3::bindings::ServicePre::new(pre.clone())?))
     } else if has("wasi:http/incoming-handler@0.2.") {
-        Entry::Http(ProxyPre::P2(wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre)?))
-    } else if has("wasi:cli/run@0.3.") {
-        Entry::Command3(wasmtime_wasi::p3::bindings::CommandPre::new(pre)?)
-    } else if has("wasi:cli/run@0.2.") {
-        Entry::Command(wasmtime_wasi::p2::bindings::CommandPre::new(pre)?)
+        Some(ProxyPre::P2(wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre.clone())?))
     } else {
-        return Ok(None);
-    }))
+        None
+    };
+    let command = if has("wasi:cli/run@0.3.") {
+        Some(Command::P3(wasmtime_wasi::p3::bindings::CommandPre::new(pre)?))
+    } else if has("wasi:cli/run@0.2.") {
+        Some(Command::P2(wasmtime_wasi::p2::bindings::CommandPre::new(pre)?))
+    } else {
+        None
+    };
+    Ok(Program { server, command })
 }
 
-fn module_entry(host: &Host, module: &Module) -> Result<Entry> {
+fn module_program(host: &Host, module: &Module) -> Result<Program> {
     if module.get_export("_start").is_none() {
         return Err(Error::Config("the core module does not export _start, the entry of a WASI command".into()));
     }
@@ -132,7 +140,7 @@ fn module_entry(host: &Host, module: &Module) -> Result<Entry> {
             format!("the core module imports what this host does not offer: {}", unknown.join(", "))
         })
     })?;
-    Ok(Entry::Module(pre))
+    Ok(Program { server: None, command: Some(Command::Module(pre)) })
 }
 
 fn missing(host: &Host, component: &Component, error: &wasmtime::Error) -> Error {

@@ -22,7 +22,6 @@ use crate::cpu::Meter;
 use crate::guest::Blueprint;
 use crate::http::HttpOptions;
 use crate::limits::Budget;
-use crate::link::Entry;
 use crate::{Host, Kind, Log, Program, Result, command, exit, http};
 
 /// Connections handed over that the container has not yet taken.
@@ -69,6 +68,7 @@ pub struct Running {
 /// # Errors
 /// `Config` when a mounted directory cannot be opened.
 pub fn start(host: &Arc<Host>, program: &Arc<Program>, launch: Launch) -> Result<Running> {
+    let kind = program.kind(&launch.arguments);
     let budget = Budget::new(launch.limits.memory_bytes);
     let meter = Arc::new(Meter::new(launch.limits.cpu_millicores));
     let blueprint = Arc::new(Blueprint {
@@ -87,19 +87,19 @@ pub fn start(host: &Arc<Host>, program: &Arc<Program>, launch: Launch) -> Result
     let (stop, stopped) = watch::channel(None);
     let (deliveries, delivered) = mpsc::channel(DELIVERIES_MAX);
     let mut task = JoinSet::new();
-    match &program.entry {
-        Entry::Http(_) => {
+    match kind {
+        Kind::Http => {
             let server = http::Server::new(program.clone(), blueprint, launch.http);
             let sockets = http::Sockets::new(launch.listeners, delivered)?;
             task.spawn(server.serve(sockets, stopped, started_at));
         }
-        _ => {
+        Kind::Command => {
             // A directory that cannot be opened is the pod's mistake: say so before it runs.
             let run = command::prepare(program.clone(), blueprint)?;
             task.spawn(command::run(run, stopped, started_at));
         }
     }
-    Ok(Running { kind: program.kind(), task, stop, deliveries, meter, budget, started_at })
+    Ok(Running { kind, task, stop, deliveries, meter, budget, started_at })
 }
 
 impl Running {
