@@ -55,10 +55,8 @@ impl Cluster {
 
     /// Continues where a data directory was left, or starts anew in an empty one.
     pub fn start_in(directory: tempfile::TempDir, flags: &[&str]) -> Self {
-        let mut process = Self::command(directory.path(), flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut process =
+            Self::command(directory.path(), flags).stdout(Stdio::piped()).spawn().expect("the program starts");
         let stdout = process.stdout.take().expect("stdout is piped");
         let mut summary = String::new();
         for line in BufReader::new(stdout).lines() {
@@ -120,7 +118,8 @@ impl Cluster {
     pub fn kubectl_in(&self, arguments: &str, manifest: &str) -> Output {
         let words: Vec<&str> = arguments.split_whitespace().collect();
         let mut command = self.kubectl_command(&words);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl");
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl");
         child.stdin.take().expect("stdin is piped").write_all(manifest.as_bytes()).expect("kubectl reads");
         child.wait_with_output().expect("kubectl ends")
     }

@@ -9,7 +9,8 @@ use crate::cluster::{Cluster, checked, root};
 fn manifests(cluster: &Cluster) -> String {
     let registry = cluster.told("Registry");
     let mut all = String::new();
-    let mut files: Vec<_> = std::fs::read_dir(root().join("examples/hello")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(root().join("examples/hello")).unwrap().map(|e| e.unwrap().path()).collect();
     files.sort();
     for file in files.iter().filter(|file| file.extension().is_some_and(|e| e == "yaml")) {
         all.push_str(&std::fs::read_to_string(file).unwrap());

@@ -30,7 +30,8 @@ fn secrets_do_not_lie_readable_on_disk() {
     cluster.kubectl("create secret generic key --from-literal=user=a-very-rare-word");
     let directory = cluster.end(rustix::process::Signal::TERM);
     let data = directory.path().join("data");
-    let found = std::process::Command::new("grep").args(["-r", "-l", "YS12ZXJ5LXJhcmUtd29yZA"]).arg(&data).output().unwrap();
+    let found =
+        std::process::Command::new("grep").args(["-r", "-l", "YS12ZXJ5LXJhcmUtd29yZA"]).arg(&data).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "", "the value must be sealed");
     let plain = std::process::Command::new("grep").args(["-r", "-l", "kube-root-ca"]).arg(&data).output().unwrap();
     assert_ne!(String::from_utf8_lossy(&plain.stdout), "", "the search must be able to find what is plain");

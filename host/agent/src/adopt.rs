@@ -10,7 +10,8 @@ use crate::slot::{Ended, Phase, Slot, slots_of};
 pub fn adopt(pod: &Pod, now: Timestamp) -> Vec<Slot> {
     let mut slots = pod.spec.as_ref().map(slots_of).unwrap_or_default();
     let status = pod.status.clone().unwrap_or_default();
-    let known = status.init_container_statuses.into_iter().flatten().chain(status.container_statuses.into_iter().flatten());
+    let known =
+        status.init_container_statuses.into_iter().flatten().chain(status.container_statuses.into_iter().flatten());
     for status in known {
         if let Some(slot) = slots.iter_mut().find(|slot| slot.name == status.name) {
             resume(slot, status, now);
@@ -27,7 +28,10 @@ fn resume(slot: &mut Slot, status: ContainerStatus, now: Timestamp) {
         slot.phase = Phase::Exited(ended(terminated, now));
     } else if let (Some(running), Some(id)) = (state.running, status.container_id) {
         let started_at = running.started_at.map_or(now, |time| time.0);
-        let (reason, message) = ("ContainerStatusUnknown".to_owned(), "The container could not be located when the node agent started".to_owned());
+        let (reason, message) = (
+            "ContainerStatusUnknown".to_owned(),
+            "The container could not be located when the node agent started".to_owned(),
+        );
         let exit = Exit { code: 137, reason, message, started_at, finished_at: now };
         slot.phase = Phase::Exited(Ended { id: ContainerId(id), exit });
     }

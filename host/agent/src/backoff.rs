@@ -100,7 +100,15 @@ mod tests {
 
     #[test]
     fn durations_read_as_go_prints_them() {
-        let cases = [(10_000, "10s"), (80_000, "1m20s"), (300_000, "5m0s"), (12, "12ms"), (1_500, "1.5s"), (0, "0s"), (3_600_000, "1h0m0s")];
+        let cases = [
+            (10_000, "10s"),
+            (80_000, "1m20s"),
+            (300_000, "5m0s"),
+            (12, "12ms"),
+            (1_500, "1.5s"),
+            (0, "0s"),
+            (3_600_000, "1h0m0s"),
+        ];
         for (millis, expected) in cases {
             assert_eq!(go_duration(Duration::from_millis(millis)), expected);
         }

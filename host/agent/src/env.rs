@@ -37,7 +37,8 @@ pub async fn environment(container: &Container, sources: &Sources<'_>) -> Result
     let spec = sources.pod.spec.as_ref();
     let links = spec.and_then(|spec| spec.enable_service_links).unwrap_or(true);
     for service in &sources.services {
-        let kubernetes = service.metadata.name.as_deref() == Some("kubernetes") && service.metadata.namespace.as_deref() == Some("default");
+        let kubernetes = service.metadata.name.as_deref() == Some("kubernetes")
+            && service.metadata.namespace.as_deref() == Some("default");
         if links || kubernetes {
             service_variables(service, &mut variables);
         }
@@ -62,7 +63,12 @@ pub async fn environment(container: &Container, sources: &Sources<'_>) -> Result
     Ok(variables.0)
 }
 
-async fn one(variable: &EnvVar, container: &Container, reader: &mut Reader<'_>, so_far: &Variables) -> Result<Option<String>, Problem> {
+async fn one(
+    variable: &EnvVar,
+    container: &Container,
+    reader: &mut Reader<'_>,
+    so_far: &Variables,
+) -> Result<Option<String>, Problem> {
     let Some(from) = &variable.value_from else {
         return Ok(Some(expand(variable.value.as_deref().unwrap_or_default(), |name| so_far.get(name))));
     };
@@ -207,7 +213,9 @@ pub fn service_variables(service: &Service, variables: &mut Variables) {
 pub fn field_value(path: &str, sources: &Sources<'_>) -> Result<String, Problem> {
     let meta = &sources.pod.metadata;
     let spec = sources.pod.spec.as_ref();
-    let entry = |map: &Option<BTreeMap<String, String>>, key: &str| map.as_ref().and_then(|map| map.get(key).cloned()).unwrap_or_default();
+    let entry = |map: &Option<BTreeMap<String, String>>, key: &str| {
+        map.as_ref().and_then(|map| map.get(key).cloned()).unwrap_or_default()
+    };
     let keyed = |prefix: &str| path.strip_prefix(prefix)?.strip_prefix("['")?.strip_suffix("']");
     if let Some(key) = keyed("metadata.labels") {
         return Ok(entry(&meta.labels, key));
@@ -233,11 +241,17 @@ pub fn field_value(path: &str, sources: &Sources<'_>) -> Result<String, Problem>
     })
 }
 
-fn resource_value(pod: &Pod, container: &Container, field: &k8s_openapi::api::core::v1::ResourceFieldSelector) -> Result<String, Problem> {
+fn resource_value(
+    pod: &Pod,
+    container: &Container,
+    field: &k8s_openapi::api::core::v1::ResourceFieldSelector,
+) -> Result<String, Problem> {
     let named = field.container_name.as_deref().filter(|name| !name.is_empty());
     let mut all = pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
     let container = match named {
-        Some(name) => all.find(|container| container.name == name).ok_or_else(|| format!("container {name} not found"))?,
+        Some(name) => {
+            all.find(|container| container.name == name).ok_or_else(|| format!("container {name} not found"))?
+        }
         None => container,
     };
     let (kind, name) = field.resource.split_once('.').unwrap_or(("", ""));
@@ -249,7 +263,12 @@ fn resource_value(pod: &Pod, container: &Container, field: &k8s_openapi::api::co
     };
     let amount = amounts.and_then(|amounts| amounts.get(name).cloned());
     let parsed = amount.and_then(|amount| quantity::milli(&amount.0)).unwrap_or(0);
-    let divisor = field.divisor.as_ref().and_then(|divisor| quantity::milli(&divisor.0)).filter(|divisor| *divisor > 0).unwrap_or(1_000);
+    let divisor = field
+        .divisor
+        .as_ref()
+        .and_then(|divisor| quantity::milli(&divisor.0))
+        .filter(|divisor| *divisor > 0)
+        .unwrap_or(1_000);
     Ok((i128::from(parsed) + i128::from(divisor) - 1).div_euclid(i128::from(divisor)).to_string())
 }
 
@@ -261,7 +280,16 @@ mod tests {
     #[test]
     fn references_expand_as_upstream_says() {
         let value = |name: &str| (name == "A").then(|| "x".to_owned());
-        let cases = [("$(A)", "x"), ("$(B)", "$(B)"), ("$$(A)", "$(A)"), ("$$$(A)", "$x"), ("$A $", "$A $"), ("$(A", "$(A"), ("a$(A)b$(A)", "axbx"), ("€$(A)€", "€x€")];
+        let cases = [
+            ("$(A)", "x"),
+            ("$(B)", "$(B)"),
+            ("$$(A)", "$(A)"),
+            ("$$$(A)", "$x"),
+            ("$A $", "$A $"),
+            ("$(A", "$(A"),
+            ("a$(A)b$(A)", "axbx"),
+            ("€$(A)€", "€x€"),
+        ];
         for (text, expected) in cases {
             assert_eq!(expand(text, value), expected, "{text}");
         }
@@ -281,6 +309,7 @@ mod tests {
             MY_DB_PORT_80_TCP=tcp://10.0.0.5:80
             MY_DB_PORT_80_TCP_PROTO=tcp
             MY_DB_PORT_80_TCP_PORT=80
-            MY_DB_PORT_80_TCP_ADDR=10.0.0.5"#]].assert_eq(&lines.join("\n"));
+            MY_DB_PORT_80_TCP_ADDR=10.0.0.5"#]]
+        .assert_eq(&lines.join("\n"));
     }
 }

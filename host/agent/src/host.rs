@@ -129,9 +129,12 @@ impl Host {
 
     fn deliver(&self, ip: Ipv4Addr, port: u16, socket: OwnedFd) -> Result<(), OwnedFd> {
         let serving = self.serving.lock().get(&ip).cloned().unwrap_or_default();
-        serving.iter().try_fold(socket, |socket, (runtime, id)| match runtime.deliver(id, port, socket) {
-            Ok(()) => Err(()),
-            Err(socket) => Ok(socket),
-        }).map_or(Ok(()), Err)
+        serving
+            .iter()
+            .try_fold(socket, |socket, (runtime, id)| match runtime.deliver(id, port, socket) {
+                Ok(()) => Err(()),
+                Err(socket) => Ok(socket),
+            })
+            .map_or(Ok(()), Err)
     }
 }

@@ -118,7 +118,9 @@ impl Agent {
 
     fn see(&self, pod: Arc<Pod>, running: &mut JoinSet<String>) {
         let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        let (Some(uid), true) = (pod.metadata.uid.clone(), node == Some(self.host.options.node_name.as_str())) else { return };
+        let (Some(uid), true) = (pod.metadata.uid.clone(), node == Some(self.host.options.node_name.as_str())) else {
+            return;
+        };
         let mut tasks = self.tasks.lock();
         if let Some(told) = tasks.get(&uid) {
             told.pod.send_replace(Some(pod));

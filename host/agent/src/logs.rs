@@ -32,7 +32,8 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(query: Query, now: Timestamp) -> Self {
-        let ago = query.since_seconds.and_then(|seconds| now.checked_sub(jiff::SignedDuration::from_secs(seconds)).ok());
+        let ago =
+            query.since_seconds.and_then(|seconds| now.checked_sub(jiff::SignedDuration::from_secs(seconds)).ok());
         let left = query.limit_bytes.unwrap_or(usize::MAX);
         Self { since: query.since_time.or(ago), query, rest: Vec::new(), inside: false, left }
     }
@@ -93,7 +94,8 @@ fn tail_start(bytes: &[u8], lines: usize) -> usize {
     let mut starts = vec![0];
     starts.extend(bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1));
     starts.retain(|start| *start < bytes.len());
-    let full = |start: usize| bytes[start..].split(|byte| *byte == b' ').nth(2).is_some_and(|tag| tag.starts_with(b"F"));
+    let full =
+        |start: usize| bytes[start..].split(|byte| *byte == b' ').nth(2).is_some_and(|tag| tag.starts_with(b"F"));
     let mut begins = Vec::new();
     let mut new_line = true;
     for start in starts {
@@ -131,7 +133,10 @@ mod tests {
         check(r#"{"stream": "Stderr"}"#, "two\n");
         check(r#"{"sinceSeconds": 2}"#, "three\n\n");
         check(r#"{"limitBytes": 6}"#, "one\ntw");
-        check(r#"{"timestamps": true, "tailLines": 2}"#, "2026-01-01T00:00:03.000000000Z three\n2026-01-01T00:00:04.000000000Z \n");
+        check(
+            r#"{"timestamps": true, "tailLines": 2}"#,
+            "2026-01-01T00:00:03.000000000Z three\n2026-01-01T00:00:04.000000000Z \n",
+        );
     }
 
     #[test]

@@ -72,7 +72,8 @@ fn labels(host: &Host) -> BTreeMap<String, String> {
         ("kubernetes.io/hostname", &options.node_name),
         (amphipod_api::labels::OCI, if options.runtimes.cri.is_some() { "true" } else { "false" }),
     ];
-    let mut labels: BTreeMap<String, String> = own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let mut labels: BTreeMap<String, String> =
+        own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     if options.control_plane {
         labels.insert("node-role.kubernetes.io/control-plane".into(), String::new());
     }
@@ -98,10 +99,14 @@ async fn report(host: &Host, api: &Api<Node>) -> kube::Result<()> {
 fn status(host: &Host, known: &Node, now: Timestamp) -> Value {
     let options = &host.options;
     let resources = resources(options.pods_max, &options.data_dir);
-    let runtimes: Vec<String> = options.runtimes.all().map(|runtime| match runtime.name() {
-        "wasm" => format!("wasmtime://{}", runtime.version()),
-        name => format!("{name}://{}", runtime.version()),
-    }).collect();
+    let runtimes: Vec<String> = options
+        .runtimes
+        .all()
+        .map(|runtime| match runtime.name() {
+            "wasm" => format!("wasmtime://{}", runtime.version()),
+            name => format!("{name}://{}", runtime.version()),
+        })
+        .collect();
     let address = |kind: &str, value: String| json!({ "type": kind, "address": value });
     json!({
         "capacity": resources,
@@ -148,7 +153,11 @@ fn resources(pods_max: u32, data_dir: &std::path::Path) -> Value {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let disk = rustix::fs::statvfs(data_dir).map_or(0, |disk| disk.f_blocks * disk.f_frsize / 1_024);
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next()).unwrap_or("0").to_owned();
+    let total = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next())
+        .unwrap_or("0")
+        .to_owned();
     json!({
         "cpu": cores.to_string(),
         "memory": format!("{total}Ki"),

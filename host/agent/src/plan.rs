@@ -70,12 +70,14 @@ fn has_run(slot: &Slot) -> bool {
 fn wind_down(slots: &[Slot]) -> Plan {
     let running = |slot: &Slot| matches!(slot.phase, Phase::Running { .. });
     let unstopped = |slot: &Slot| matches!(slot.phase, Phase::Running { stopping: false, .. });
-    let first: Vec<usize> = (0..slots.len()).filter(|&index| slots[index].role != Role::Sidecar && running(&slots[index])).collect();
+    let first: Vec<usize> =
+        (0..slots.len()).filter(|&index| slots[index].role != Role::Sidecar && running(&slots[index])).collect();
     let turn = match first.is_empty() {
         false => first,
         true => (0..slots.len()).rev().find(|&index| running(&slots[index])).into_iter().collect(),
     };
-    let mut actions: Vec<Action> = turn.iter().filter(|&&index| unstopped(&slots[index])).map(|&index| Action::Stop(index)).collect();
+    let mut actions: Vec<Action> =
+        turn.iter().filter(|&&index| unstopped(&slots[index])).map(|&index| Action::Stop(index)).collect();
     if turn.is_empty() && slots.iter().all(|slot| !slot.busy) {
         actions.push(Action::Finish);
     }
@@ -89,7 +91,9 @@ impl Plan {
             Phase::Running { .. } => return,
             Phase::Waiting(None) => now,
             Phase::Waiting(Some(waiting)) => waiting.retry_at,
-            Phase::Exited(ended) if slot.restarts_after(&ended.exit, policy) => slot.restarts.due(ended.exit.finished_at),
+            Phase::Exited(ended) if slot.restarts_after(&ended.exit, policy) => {
+                slot.restarts.due(ended.exit.finished_at)
+            }
             Phase::Exited(_) => return,
         };
         if due <= now {
@@ -120,12 +124,16 @@ mod tests {
         let id = ContainerId("fake://1".into());
         let running = |stopping| Phase::Running { id: id.clone(), started_at: at(90), stopping };
         let exited = |code| {
-            let exit = Exit { code, reason: "Error".into(), message: String::new(), started_at: at(90), finished_at: at(100) };
+            let exit =
+                Exit { code, reason: "Error".into(), message: String::new(), started_at: at(90), finished_at: at(100) };
             Phase::Exited(Ended { id: id.clone(), exit })
         };
         let mut slot = Slot::new(text, role);
         match letters.next() {
-            Some('!') => slot.phase = Phase::Waiting(Some(Waiting { reason: "ErrImagePull", message: String::new(), retry_at: at(150) })),
+            Some('!') => {
+                slot.phase =
+                    Phase::Waiting(Some(Waiting { reason: "ErrImagePull", message: String::new(), retry_at: at(150) }))
+            }
             Some('r') => slot.phase = running(false),
             Some('R') => (slot.phase, slot.started) = (running(false), true),
             Some('x') => slot.phase = running(true),

@@ -94,7 +94,8 @@ pub struct Task {
 impl Task {
     pub fn new(host: Arc<Host>, pod: Arc<Pod>, inputs: Inputs) -> Self {
         let meta = &pod.metadata;
-        let [namespace, name, uid] = [&meta.namespace, &meta.name, &meta.uid].map(|text| text.clone().unwrap_or_default());
+        let [namespace, name, uid] =
+            [&meta.namespace, &meta.name, &meta.uid].map(|text| text.clone().unwrap_or_default());
         let name = PodName { namespace, name, uid };
         let now = Timestamp::now();
         let before = pod.status.clone().unwrap_or_default();
@@ -107,7 +108,10 @@ impl Task {
             ip: None,
             start_time: before.start_time.map_or(now, |time| time.0),
             first_report: after(now, FIRST_REPORT),
-            ended: before.reason.filter(|_| before.phase.as_deref() == Some("Failed")).map(|reason| (reason, before.message.unwrap_or_default())),
+            ended: before
+                .reason
+                .filter(|_| before.phase.as_deref() == Some("Failed"))
+                .map(|reason| (reason, before.message.unwrap_or_default())),
             finished: matches!(before.phase.as_deref(), Some("Failed" | "Succeeded")),
             gone: false,
             seen: HashSet::new(),
@@ -243,7 +247,11 @@ impl Task {
         let ip = match allocated {
             Ok(ip) => ip,
             Err(error) => {
-                self.events.pod(Severity::Warning, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {error}"));
+                self.events.pod(
+                    Severity::Warning,
+                    "FailedCreatePodSandBox",
+                    format!("Failed to create pod sandbox: {error}"),
+                );
                 self.ended = Some(("OutOfAddresses".into(), error.to_string()));
                 return;
             }
@@ -262,7 +270,8 @@ impl Task {
         let spec = self.pod.spec.as_ref();
         let hostname = spec.and_then(|spec| spec.hostname.clone()).unwrap_or_else(|| self.name.name.clone());
         let log_directory = self.shown.log_directory.clone();
-        self.sandbox = Some(Arc::new(Sandbox { pod: self.name.clone(), ip: IpAddr::V4(ip), hostname, log_directory, listeners }));
+        self.sandbox =
+            Some(Arc::new(Sandbox { pod: self.name.clone(), ip: IpAddr::V4(ip), hostname, log_directory, listeners }));
     }
 
     fn start(&mut self, index: usize, now: Timestamp) {
@@ -345,7 +354,8 @@ impl Task {
         self.events.container(&path, Severity::Normal, "Killing", message);
         let Some(runtime) = self.host.runtime_of(id) else { return };
         let deleted = self.pod.metadata.deletion_grace_period_seconds;
-        let seconds = probe_grace.or(deleted).or_else(|| self.pod.spec.as_ref()?.termination_grace_period_seconds).unwrap_or(30);
+        let seconds =
+            probe_grace.or(deleted).or_else(|| self.pod.spec.as_ref()?.termination_grace_period_seconds).unwrap_or(30);
         let grace = Duration::from_secs(seconds.max(0).unsigned_abs());
         let job = stop::Job { runtime, id: id.clone(), container, grace, path, events: self.events.clone() };
         self.probes.remove(&index);
@@ -367,7 +377,8 @@ impl Task {
 
     fn lost(&mut self, index: usize, message: &str) {
         let Phase::Running { id, started_at, .. } = self.slots[index].phase.clone() else { return };
-        let (reason, message, finished_at) = ("ContainerStatusUnknown".to_owned(), message.to_owned(), Timestamp::now());
+        let (reason, message, finished_at) =
+            ("ContainerStatusUnknown".to_owned(), message.to_owned(), Timestamp::now());
         self.end(index, Ended { id, exit: Exit { code: 137, reason, message, started_at, finished_at } });
     }
 
@@ -379,7 +390,8 @@ impl Task {
         let in_back_off = self.slots[index].restarts.due(ended.exit.finished_at) > Timestamp::now();
         if let (true, true, Some((role, container))) = (again, in_back_off, self.container(index)) {
             let PodName { namespace, name, uid } = &self.name;
-            let message = format!("Back-off restarting failed container {} in pod {name}_{namespace}({uid})", container.name);
+            let message =
+                format!("Back-off restarting failed container {} in pod {name}_{namespace}({uid})", container.name);
             self.events.container(&Self::path_of(role, &container.name), Severity::Warning, "BackOff", message);
         }
     }
@@ -391,7 +403,8 @@ impl Task {
             if waiting.reason != "ErrImagePull" {
                 continue;
             }
-            let due = waiting.retry_at.checked_sub(delay).and_then(|at| at.checked_add(PULL_ERROR_SHOWN)).unwrap_or(now);
+            let due =
+                waiting.retry_at.checked_sub(delay).and_then(|at| at.checked_add(PULL_ERROR_SHOWN)).unwrap_or(now);
             if now < due {
                 *wake = earliest(*wake, Some(due));
                 continue;
@@ -464,7 +477,14 @@ impl Task {
         }
         let pod_ip = self.ip.map(IpAddr::V4);
         let stopped = self.finished && self.pod.metadata.deletion_timestamp.is_some();
-        let facts = Facts { host_ip: self.host.node_ip(), pod_ip, start_time: self.start_time, ended: self.ended.clone(), stopped, now };
+        let facts = Facts {
+            host_ip: self.host.node_ip(),
+            pod_ip,
+            start_time: self.start_time,
+            ended: self.ended.clone(),
+            stopped,
+            now,
+        };
         let wanted = serde_json::to_value(status(&self.basis(), &self.slots, &facts)).unwrap_or_default();
         let Some(patch) = crate::patch::difference(&self.known, &wanted) else {
             if stopped {
@@ -472,7 +492,8 @@ impl Task {
             }
             return None;
         };
-        let creating = self.slots.iter().any(|slot| slot.busy) && self.slots.iter().all(|slot| !matches!(slot.phase, Phase::Waiting(Some(_))));
+        let creating = self.slots.iter().any(|slot| slot.busy)
+            && self.slots.iter().all(|slot| !matches!(slot.phase, Phase::Waiting(Some(_))));
         if creating && now < self.first_report {
             return Some(self.first_report);
         }
@@ -506,7 +527,9 @@ impl Task {
         match result {
             Ok(()) => self.known = sent,
             // Another pod has the name, or none: the watch will say so.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => self.send_after = after(Timestamp::now(), SEND_AGAIN),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                self.send_after = after(Timestamp::now(), SEND_AGAIN)
+            }
             Err(error) => {
                 tracing::warn!(pod = %self.name.name, namespace = %self.name.namespace, %error, "the status could not be sent");
                 self.send_after = after(Timestamp::now(), SEND_AGAIN);
@@ -558,7 +581,8 @@ impl Task {
 fn ports(spec: &PodSpec) -> HashSet<u16> {
     let declared = containers_of(spec).flat_map(|(_, container)| container.ports.iter().flatten());
     let tcp = declared.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
-    let number = |port: i32| port_number(&k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(port), |_| None);
+    let number =
+        |port: i32| port_number(&k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(port), |_| None);
     let ports: HashSet<u16> = tcp.filter_map(|port| number(port.container_port)).collect();
     if ports.is_empty() { HashSet::from([8080]) } else { ports }
 }

@@ -126,7 +126,9 @@ impl One {
         if self.kind != Kind::Startup && started.subscribe().wait_for(|started| *started).await.is_err() {
             return;
         }
-        let seconds = |value: Option<i32>, default: u64| Duration::from_secs(value.map_or(default, |value| value.max(0).unsigned_abs().into()));
+        let seconds = |value: Option<i32>, default: u64| {
+            Duration::from_secs(value.map_or(default, |value| value.max(0).unsigned_abs().into()))
+        };
         sleep(seconds(self.probe.initial_delay_seconds, 0)).await;
         let patience = seconds(self.probe.timeout_seconds, 1).max(Duration::from_secs(1));
         let mut period = interval(seconds(self.probe.period_seconds, 10).max(Duration::from_secs(1)));
@@ -134,7 +136,9 @@ impl One {
         let mut tally = Tally::new(&self.probe, self.kind == Kind::Liveness);
         loop {
             period.tick().await;
-            let outcome = timeout(patience, self.once()).await.unwrap_or_else(|_| Err("context deadline exceeded (Client.Timeout exceeded while awaiting headers)".into()));
+            let outcome = timeout(patience, self.once()).await.unwrap_or_else(|_| {
+                Err("context deadline exceeded (Client.Timeout exceeded while awaiting headers)".into())
+            });
             if let Err(message) = &outcome {
                 let text = format!("{} probe failed: {message}", self.kind.title());
                 self.events.0.container(&self.events.1, Severity::Warning, "Unhealthy", text);
@@ -185,7 +189,9 @@ impl One {
 
 /// The number of a port that is given by number or by name.
 pub fn named_port(port: &IntOrString, container: &Container) -> Option<u16> {
-    let named = |name: &str| container.ports.iter().flatten().find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port);
+    let named = |name: &str| {
+        container.ports.iter().flatten().find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port)
+    };
     port_number(port, named)
 }
 
@@ -200,7 +206,8 @@ pub async fn http_get(stream: BoxStream, get: &HTTPGetAction, agent: &str) -> Re
     let words = |error: hyper::Error| error.to_string();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(words)?;
     let headers = get.http_headers.iter().flatten();
-    let host = headers.clone().find(|header| header.name.eq_ignore_ascii_case("host")).map(|header| header.value.as_str());
+    let host =
+        headers.clone().find(|header| header.name.eq_ignore_ascii_case("host")).map(|header| header.value.as_str());
     let path = get.path.as_deref().filter(|path| path.starts_with('/')).unwrap_or("/");
     let mut request = http::Request::get(path).header("Host", host.or(get.host.as_deref()).unwrap_or("localhost"));
     request = request.header("User-Agent", agent).header("Accept", "*/*").header("Connection", "close");
@@ -224,7 +231,11 @@ pub async fn http_get(stream: BoxStream, get: &HTTPGetAction, agent: &str) -> Re
         status = answer => status?,
         () = connection => return Err("EOF".into()),
     };
-    if (200..400).contains(&status.as_u16()) { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {}", status.as_u16())) }
+    if (200..400).contains(&status.as_u16()) {
+        Ok(())
+    } else {
+        Err(format!("HTTP probe failed with statuscode: {}", status.as_u16()))
+    }
 }
 
 #[cfg(test)]
@@ -236,7 +247,13 @@ mod tests {
         let probe = Probe { success_threshold: Some(2), failure_threshold: Some(3), ..Probe::default() };
         let mut tally = Tally::new(&probe, false);
         let run = |tally: &mut Tally, results: &str| -> String {
-            results.chars().map(|result| { tally.count(result == '+'); if tally.healthy { 'H' } else { 'u' } }).collect()
+            results
+                .chars()
+                .map(|result| {
+                    tally.count(result == '+');
+                    if tally.healthy { 'H' } else { 'u' }
+                })
+                .collect()
         };
         assert_eq!(run(&mut tally, "+-++--+---"), "uuuHHHHHHu");
     }

@@ -58,15 +58,18 @@ impl Shown {
     }
 
     pub fn update(&self, slots: &[Slot]) {
-        let now: Vec<ShownContainer> = slots.iter().map(|slot| ShownContainer {
-            name: slot.name.clone(),
-            run: (slot.last.is_some() || !matches!(slot.phase, Phase::Waiting(_))).then_some(slot.restart_count),
-            running: slot.running().cloned(),
-            waiting: match &slot.phase {
-                Phase::Waiting(why) => Some(why.as_ref().map_or("ContainerCreating", |why| why.reason)),
-                _ => None,
-            },
-        }).collect();
+        let now: Vec<ShownContainer> = slots
+            .iter()
+            .map(|slot| ShownContainer {
+                name: slot.name.clone(),
+                run: (slot.last.is_some() || !matches!(slot.phase, Phase::Waiting(_))).then_some(slot.restart_count),
+                running: slot.running().cloned(),
+                waiting: match &slot.phase {
+                    Phase::Waiting(why) => Some(why.as_ref().map_or("ContainerCreating", |why| why.reason)),
+                    _ => None,
+                },
+            })
+            .collect();
         self.containers.send_if_modified(|known| {
             let differs = *known != now;
             *known = now;
@@ -92,7 +95,9 @@ async fn pods(State(host): State<Arc<Host>>) -> impl IntoResponse {
 
 async fn metrics(State(host): State<Arc<Host>>) -> impl IntoResponse {
     let pods = host.shown.lock().len();
-    format!("# HELP kubelet_running_pods Number of pods that have a running pod sandbox\n# TYPE kubelet_running_pods gauge\nkubelet_running_pods {pods}\n")
+    format!(
+        "# HELP kubelet_running_pods Number of pods that have a running pod sandbox\n# TYPE kubelet_running_pods gauge\nkubelet_running_pods {pods}\n"
+    )
 }
 
 async fn stats(State(host): State<Arc<Host>>) -> impl IntoResponse {
@@ -134,15 +139,27 @@ async fn container_logs(
     let run = match (known.run, query.previous) {
         (Some(run), false) => run,
         (Some(run), true) if run > 0 => run - 1,
-        (_, true) => return Err(refuse(format!("previous terminated container {container:?} in pod {pod:?} not found"))),
+        (_, true) => {
+            return Err(refuse(format!("previous terminated container {container:?} in pod {pod:?} not found")));
+        }
         (None, false) => {
             let why = known.waiting.unwrap_or("ContainerCreating");
             return Err(refuse(format!("container {container:?} in pod {pod:?} is waiting to start: {why}")));
         }
     };
     let path = shown.log_directory.join(&container).join(format!("{run}.log"));
-    let tail = Tail { reader: logs::Reader::new(query.clone(), Timestamp::now()), follow: query.follow && !query.previous, path, container, run, open: None, containers: shown.containers.subscribe() };
-    let pieces = futures::stream::unfold(tail, async |mut tail| tail.next().await.map(|piece| (Ok::<_, Infallible>(piece), tail)));
+    let tail = Tail {
+        reader: logs::Reader::new(query.clone(), Timestamp::now()),
+        follow: query.follow && !query.previous,
+        path,
+        container,
+        run,
+        open: None,
+        containers: shown.containers.subscribe(),
+    };
+    let pieces = futures::stream::unfold(tail, async |mut tail| {
+        tail.next().await.map(|piece| (Ok::<_, Infallible>(piece), tail))
+    });
     Ok(([("content-type", "text/plain")], Body::from_stream(pieces)).into_response())
 }
 

@@ -44,7 +44,11 @@ pub struct Slot {
 pub enum Phase {
     /// Never started, or the last try failed.
     Waiting(Option<Waiting>),
-    Running { id: ContainerId, started_at: Timestamp, stopping: bool },
+    Running {
+        id: ContainerId,
+        started_at: Timestamp,
+        stopping: bool,
+    },
     Exited(Ended),
 }
 

@@ -103,7 +103,9 @@ impl Job {
                 Ok(image)
             }
             Err(ImageError::InvalidName { reference, reason }) => {
-                let message = format!("Failed to apply default image tag {reference:?}: couldn't parse image name {reference:?}: {reason}");
+                let message = format!(
+                    "Failed to apply default image tag {reference:?}: couldn't parse image name {reference:?}: {reason}"
+                );
                 self.complain("InspectFailed", "InvalidImageName", &message);
                 Err(("InvalidImageName", message, Retry::Rarely))
             }
@@ -119,7 +121,9 @@ impl Job {
         match credentials::of_pod(&self.host.options.client, &self.pod, reference).await {
             Ok(credentials) => credentials,
             Err((missing, credentials)) => {
-                let message = format!("Unable to retrieve some image pull secrets ({missing}); attempting to pull the image may not succeed.");
+                let message = format!(
+                    "Unable to retrieve some image pull secrets ({missing}); attempting to pull the image may not succeed."
+                );
                 self.events.pod(Severity::Warning, "FailedToRetrieveImagePullSecret", message);
                 credentials
             }
@@ -138,7 +142,9 @@ impl Job {
 
     fn no_runtime(&self, image: &Image) -> Failure {
         let kind = match &image.kind {
-            ImageKind::Oci { platforms } if !platforms.is_empty() => format!("a Linux image ({})", platforms.join(", ")),
+            ImageKind::Oci { platforms } if !platforms.is_empty() => {
+                format!("a Linux image ({})", platforms.join(", "))
+            }
             ImageKind::Oci { .. } => "a Linux image".to_owned(),
             ImageKind::Wasm { .. } => "a Wasm image".to_owned(),
         };
@@ -183,11 +189,17 @@ impl Job {
         env::environment(&self.container, &sources).await
     }
 
-    fn container(&self, image: &Image, environment: Vec<(String, String)>, mounts: Vec<runtime::Mount>) -> Result<runtime::Container, String> {
+    fn container(
+        &self,
+        image: &Image,
+        environment: Vec<(String, String)>,
+        mounts: Vec<runtime::Mount>,
+    ) -> Result<runtime::Container, String> {
         let directory = self.sandbox.log_directory.join(&self.container.name);
         std::fs::create_dir_all(&directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         let value = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-        let expanded = |texts: &Option<Vec<String>>| texts.iter().flatten().map(|text| env::expand(text, value)).collect();
+        let expanded =
+            |texts: &Option<Vec<String>>| texts.iter().flatten().map(|text| env::expand(text, value)).collect();
         let (command, args) = (expanded(&self.container.command), expanded(&self.container.args));
         let ports = self.container.ports.iter().flatten();
         let tcp = ports.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));

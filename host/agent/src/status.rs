@@ -38,7 +38,8 @@ pub fn status(pod: &Pod, slots: &[Slot], facts: &Facts) -> PodStatus {
     let phase = phase(slots, policy, facts);
     let ending = facts.stopped || facts.ended.is_some() || pod.metadata.deletion_timestamp.is_some();
     let meta = &pod.metadata;
-    let [name, namespace, uid] = [&meta.name, &meta.namespace, &meta.uid].map(|text| text.as_deref().unwrap_or_default());
+    let [name, namespace, uid] =
+        [&meta.name, &meta.namespace, &meta.uid].map(|text| text.as_deref().unwrap_or_default());
     let label = format!("{name}_{namespace}({uid})");
     let view = containers::View { spec: &spec, slots, label, policy, ending, now: facts.now };
     let inits = view.statuses(|role| role != Role::Main);

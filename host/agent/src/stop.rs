@@ -37,7 +37,9 @@ pub async fn stop(job: Job) -> amphipod_runtime::Result<()> {
 
 impl Job {
     async fn pre_stop(&self) -> Result<(), String> {
-        let Some(hook) = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()) else { return Ok(()) };
+        let Some(hook) = self.container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()) else {
+            return Ok(());
+        };
         if let Some(sleep) = &hook.sleep {
             tokio::time::sleep(Duration::from_secs(sleep.seconds.max(0).unsigned_abs())).await;
         } else if let Some(get) = &hook.http_get {

@@ -31,7 +31,9 @@ impl Source for Feed {
         let events = if plural == "pods" { self.0.lock().take() } else { None };
         match events {
             Some(events) => {
-                let later = futures::stream::unfold(events, async |mut events| events.recv().await.map(|event| (event, events)));
+                let later = futures::stream::unfold(events, async |mut events| {
+                    events.recv().await.map(|event| (event, events))
+                });
                 listed.chain(later).boxed()
             }
             None => listed.chain(futures::stream::pending()).boxed(),
@@ -145,7 +147,10 @@ async fn a_pod_is_ready_in_one_write_and_deleted_when_it_has_stopped() {
     assert_eq!(line, "PATCH /api/v1/namespaces/default/pods/p/status");
     let status = &body["status"];
     let ready = status["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Ready").unwrap();
-    assert_eq!((&status["phase"], &ready["status"], &status["podIP"]), (&json!("Running"), &json!("True"), &json!("127.130.0.2")));
+    assert_eq!(
+        (&status["phase"], &ready["status"], &status["podIP"]),
+        (&json!("Running"), &json!("True"), &json!("127.130.0.2"))
+    );
 
     pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     pod["metadata"]["deletionGracePeriodSeconds"] = json!(5);

@@ -29,7 +29,11 @@ pub async fn mounts(host: &Host, pod: &Pod, container: &Container, sandbox: &San
             }
             path.push(below);
         }
-        mounts.push(Mount { host_path: path, container_path: mount.mount_path.clone(), read_only: mount.read_only.unwrap_or(false) });
+        mounts.push(Mount {
+            host_path: path,
+            container_path: mount.mount_path.clone(),
+            read_only: mount.read_only.unwrap_or(false),
+        });
     }
     Ok(mounts)
 }
@@ -137,7 +141,12 @@ fn projections(volume: &Volume) -> Result<Vec<VolumeProjection>, String> {
 
 type Data = std::collections::BTreeMap<String, Vec<u8>>;
 
-fn write_keys(into: &Path, data: Option<Data>, items: Option<&[KeyToPath]>, what: (&str, &str, bool)) -> Result<(), String> {
+fn write_keys(
+    into: &Path,
+    data: Option<Data>,
+    items: Option<&[KeyToPath]>,
+    what: (&str, &str, bool),
+) -> Result<(), String> {
     let (kind, name, optional) = what;
     let Some(data) = data else {
         return if optional { Ok(()) } else { Err(format!("{kind} {name:?} not found")) };

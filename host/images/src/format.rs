@@ -73,7 +73,10 @@ pub(crate) enum Choice {
 /// The platforms there are.
 pub(crate) fn platform(manifests: &[Descriptor]) -> Result<&Descriptor, Vec<String>> {
     let wasm = manifests.iter().find(|entry| {
-        entry.platform.as_ref().is_some_and(|platform| platform.architecture == "wasm" || platform.os.starts_with("wasi"))
+        entry
+            .platform
+            .as_ref()
+            .is_some_and(|platform| platform.architecture == "wasm" || platform.os.starts_with("wasi"))
     });
     wasm.ok_or_else(|| {
         let named = manifests.iter().filter_map(|entry| entry.platform.as_ref());
@@ -86,7 +89,8 @@ pub(crate) fn choose(manifest: &Manifest, config: &Config) -> Choice {
         return Choice::Layer(layer.clone());
     }
     let entrypoint = config.config.entrypoint.iter().chain(&config.config.cmd).flatten().next();
-    let file = entrypoint.map(|entry| entry.split('#').next().unwrap_or_default().trim_start_matches("./").trim_start_matches('/'));
+    let file = entrypoint
+        .map(|entry| entry.split('#').next().unwrap_or_default().trim_start_matches("./").trim_start_matches('/'));
     match file.filter(|file| file.ends_with(".wasm")) {
         Some(file) => Choice::File { path: file.to_owned(), layers: manifest.layers.iter().rev().cloned().collect() },
         None => Choice::Linux { platforms: vec![format!("{}/{}", config.os, config.architecture)] },
@@ -116,10 +120,15 @@ mod tests {
             let manifest = format!(r#"{{"layers":[{{"mediaType":"{layer}","digest":"sha256:a","size":3}}]}}"#);
             check(&manifest, "{}", expect!["layer sha256:a"]);
         }
-        let tar = r#"{"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:b","size":3}]}"#;
+        let tar =
+            r#"{"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"sha256:b","size":3}]}"#;
         check(tar, r#"{"config":{"Entrypoint":["/app.wasm#run"]}}"#, expect!["file app.wasm of 1 layers"]);
         check(tar, r#"{"config":{"Entrypoint":null,"Cmd":["./a/b.wasm"]}}"#, expect!["file a/b.wasm of 1 layers"]);
-        check(tar, r#"{"os":"linux","architecture":"arm64","config":{"Cmd":["/bin/sh"]}}"#, expect![[r#"linux ["linux/arm64"]"#]]);
+        check(
+            tar,
+            r#"{"os":"linux","architecture":"arm64","config":{"Cmd":["/bin/sh"]}}"#,
+            expect![[r#"linux ["linux/arm64"]"#]],
+        );
     }
 
     #[test]

@@ -66,7 +66,9 @@ impl Images for WasmImages {
     }
 
     async fn remove(&self, digest: &str) -> Result<(), ImageError> {
-        self.store.remove(digest).map_err(|error| ImageError::Registry { reference: digest.into(), reason: error.to_string() })
+        self.store
+            .remove(digest)
+            .map_err(|error| ImageError::Registry { reference: digest.into(), reason: error.to_string() })
     }
 
     async fn list(&self) -> Vec<Image> {

@@ -66,7 +66,8 @@ impl Pull<'_> {
     ) -> Result<(Manifest, String), ImageError> {
         let pulled = self.client.pull_manifest_raw(reference, auth, &MANIFESTS).await;
         let (bytes, digest) = pulled.map_err(|error| registry::failed(self.name, &error))?;
-        let manifest = serde_json::from_slice(&bytes).map_err(|error| self.invalid(format!("corrupt manifest: {error}")))?;
+        let manifest =
+            serde_json::from_slice(&bytes).map_err(|error| self.invalid(format!("corrupt manifest: {error}")))?;
         Ok((manifest, digest))
     }
 
@@ -90,7 +91,8 @@ impl Pull<'_> {
         let config = self.config(&manifest).await?;
         record.entrypoint = config.config.entrypoint.iter().chain(&config.config.cmd).flatten().cloned().collect();
         let env = config.config.env.iter().flatten();
-        record.env = env.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect();
+        record.env =
+            env.filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect();
         match format::choose(&manifest, &config) {
             Choice::Linux { platforms } => record.platforms = platforms,
             Choice::Layer(layer) => record.module = Some(self.layer(&layer).await?),
@@ -124,7 +126,8 @@ impl Pull<'_> {
     }
 
     async fn layer(&self, layer: &Descriptor) -> Result<Module, ImageError> {
-        let path = self.store.module_path(&layer.digest).ok_or_else(|| self.invalid("the layer's digest is no sha256"))?;
+        let path =
+            self.store.module_path(&layer.digest).ok_or_else(|| self.invalid("the layer's digest is no sha256"))?;
         if !path.exists() {
             let temporary = self.blob(layer).await?;
             check_module(temporary.path()).map_err(|reason| self.invalid(reason))?;
@@ -137,11 +140,15 @@ impl Pull<'_> {
     async fn file(&self, path: &str, layers: &[Descriptor]) -> Result<Module, ImageError> {
         for layer in layers {
             let blob = self.blob(layer).await?;
-            let (output, wanted, bytes_max) =
-                (self.store.temporary().map_err(|error| self.failed(error))?, path.to_owned(), self.images.options.image_bytes_max);
+            let (output, wanted, bytes_max) = (
+                self.store.temporary().map_err(|error| self.failed(error))?,
+                path.to_owned(),
+                self.images.options.image_bytes_max,
+            );
             let unpacked = tokio::task::spawn_blocking(move || unpack(blob.path(), &wanted, bytes_max, output)).await;
             let unpacked = unpacked.map_err(|error| self.failed(std::io::Error::other(error)))?;
-            let Some((output, digest, size_bytes)) = unpacked.map_err(|error| self.invalid(format!("corrupt layer: {error}")))?
+            let Some((output, digest, size_bytes)) =
+                unpacked.map_err(|error| self.invalid(format!("corrupt layer: {error}")))?
             else {
                 continue;
             };
@@ -157,7 +164,9 @@ impl Pull<'_> {
     async fn blob(&self, layer: &Descriptor) -> Result<tempfile::NamedTempFile, ImageError> {
         let limit = self.images.options.image_bytes_max;
         if layer.size > limit {
-            return Err(self.invalid(format!("{} bytes are more than the {limit} that a Wasm image may have", layer.size)));
+            return Err(
+                self.invalid(format!("{} bytes are more than the {limit} that a Wasm image may have", layer.size))
+            );
         }
         let temporary = self.store.temporary().map_err(|error| self.failed(error))?;
         let file = temporary.reopen().map_err(|error| self.failed(error))?;
@@ -213,7 +222,12 @@ fn check_module(path: &Path) -> Result<(), String> {
 type Unpacked = Option<(tempfile::NamedTempFile, String, u64)>;
 
 /// Copies `wanted` out of a tar that may be gzipped.
-fn unpack(layer: &Path, wanted: &str, bytes_max: u64, mut output: tempfile::NamedTempFile) -> std::io::Result<Unpacked> {
+fn unpack(
+    layer: &Path,
+    wanted: &str,
+    bytes_max: u64,
+    mut output: tempfile::NamedTempFile,
+) -> std::io::Result<Unpacked> {
     let mut head = [0; 2];
     let mut file = std::fs::File::open(layer)?;
     let gzipped = file.read_exact(&mut head).is_ok() && head == [0x1f, 0x8b];

@@ -21,7 +21,8 @@ const LAYER_AT: usize = 6;
 pub async fn push(reference: &str, wasm: &Path, credentials: &Credentials) -> Result<String, ImageError> {
     let parsed = registry::parse(reference)?;
     let invalid = |reason: String| ImageError::Invalid { reference: reference.into(), reason };
-    let module = tokio::fs::read(wasm).await.map_err(|error| invalid(format!("cannot read {}: {error}", wasm.display())))?;
+    let module =
+        tokio::fs::read(wasm).await.map_err(|error| invalid(format!("cannot read {}: {error}", wasm.display())))?;
     if !module.starts_with(b"\0asm") || module.len() <= LAYER_AT {
         return Err(invalid(format!("{} is no Wasm module: it does not start with \\0asm", wasm.display())));
     }

@@ -13,9 +13,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) fn parse(reference: &str) -> Result<Reference, ImageError> {
-    reference
-        .parse()
-        .map_err(|error: oci_client::ParseError| ImageError::InvalidName { reference: reference.into(), reason: error.to_string() })
+    reference.parse().map_err(|error: oci_client::ParseError| ImageError::InvalidName {
+        reference: reference.into(),
+        reason: error.to_string(),
+    })
 }
 
 /// A client for one operation, so that tokens of different credentials never mix.
@@ -23,8 +24,11 @@ pub(crate) fn client(reference: &Reference) -> Client {
     // Whoever was first has installed the same one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let registry = reference.resolve_registry();
-    let protocol =
-        if is_loopback(registry) { ClientProtocol::HttpsExcept(vec![registry.to_owned()]) } else { ClientProtocol::Https };
+    let protocol = if is_loopback(registry) {
+        ClientProtocol::HttpsExcept(vec![registry.to_owned()])
+    } else {
+        ClientProtocol::Https
+    };
     Client::new(ClientConfig {
         protocol,
         connect_timeout: Some(CONNECT_TIMEOUT),
@@ -73,7 +77,12 @@ pub(crate) fn failed(reference: &str, error: &OciDistributionError) -> ImageErro
 
 fn envelope_failed(reference: String, envelope: &oci_client::errors::OciEnvelope) -> ImageError {
     let has = |codes: &[OciErrorCode]| envelope.errors.iter().any(|error| codes.contains(&error.code));
-    if has(&[OciErrorCode::ManifestUnknown, OciErrorCode::NameUnknown, OciErrorCode::NotFound, OciErrorCode::BlobUnknown]) {
+    if has(&[
+        OciErrorCode::ManifestUnknown,
+        OciErrorCode::NameUnknown,
+        OciErrorCode::NotFound,
+        OciErrorCode::BlobUnknown,
+    ]) {
         ImageError::NotFound { reference }
     } else if has(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
         ImageError::Denied { reference, reason: envelope.to_string() }

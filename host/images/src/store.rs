@@ -119,7 +119,8 @@ impl Store {
         let removed = records.remove(at);
         self.write(&records)?;
         let Some(module) = removed.module else { return Ok(()) };
-        let shared = records.iter().filter_map(|record| record.module.as_ref()).any(|other| other.digest == module.digest);
+        let shared =
+            records.iter().filter_map(|record| record.module.as_ref()).any(|other| other.digest == module.digest);
         match self.module_path(&module.digest).filter(|_| !shared) {
             Some(path) => fs::remove_file(path),
             None => Ok(()),
@@ -128,7 +129,9 @@ impl Store {
 
     pub(crate) fn list(&self) -> Vec<Image> {
         let records = self.records.lock();
-        let name = |record: &Record| record.references.first().cloned().unwrap_or_else(|| format!("{}@{}", record.repository, record.digest));
+        let name = |record: &Record| {
+            record.references.first().cloned().unwrap_or_else(|| format!("{}@{}", record.repository, record.digest))
+        };
         records.iter().filter_map(|record| self.image(&name(record), record)).collect()
     }
 

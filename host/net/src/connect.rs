@@ -72,7 +72,9 @@ impl Network {
             match target {
                 Target::Vip(ip) => return self.through(pod, SocketAddr::from((ip, port))).map(|address| vec![address]),
                 Target::Pod(ip) => return Ok(vec![SocketAddr::from((ip, port))]),
-                Target::Nobody => return Err(io::Error::new(io::ErrorKind::NotFound, format!("lookup {host}: no such host"))),
+                Target::Nobody => {
+                    return Err(io::Error::new(io::ErrorKind::NotFound, format!("lookup {host}: no such host")));
+                }
                 Target::Alias(other) => name = other,
                 Target::Outside(name) => return Ok(tokio::net::lookup_host((name.as_str(), port)).await?.collect()),
             }
@@ -95,7 +97,9 @@ impl Network {
 
     async fn open(&self, source: Option<Ipv4Addr>, to: SocketAddr) -> io::Result<OwnedFd> {
         match dial(source, to).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.open_unbound(source, to).await.ok_or(error),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                self.open_unbound(source, to).await.ok_or(error)
+            }
             done => done,
         }
     }
@@ -126,7 +130,8 @@ impl Network {
 /// The search list of a pod (`ns.svc.domain`, `svc.domain`, `domain`, as it is) against the table.
 fn resolve(table: &Table, domain: &str, namespace: &str, name: &str) -> Target {
     let (name, absolute) = name.strip_suffix('.').map_or((name, false), |name| (name, true));
-    let searched = [format!("{name}.{namespace}.svc.{domain}"), format!("{name}.svc.{domain}"), format!("{name}.{domain}")];
+    let searched =
+        [format!("{name}.{namespace}.svc.{domain}"), format!("{name}.svc.{domain}"), format!("{name}.{domain}")];
     let candidates = searched.iter().filter(|_| !absolute).map(String::as_str).chain([name]);
     for candidate in candidates {
         let Some(inside) = candidate.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.')) else { continue };
@@ -156,7 +161,9 @@ fn inside_name(table: &Table, name: &str) -> Option<Target> {
         [host, service, namespace, "svc"] => {
             let entry = table.get(namespace, service)?;
             let endpoints = entry.ports.iter().flat_map(|port| &port.endpoints);
-            let named = |e: &&crate::Endpoint| e.hostname.as_deref() == Some(host) || e.ip.to_string().replace('.', "-") == host;
+            let named = |e: &&crate::Endpoint| {
+                e.hostname.as_deref() == Some(host) || e.ip.to_string().replace('.', "-") == host
+            };
             let found: Vec<_> = endpoints.filter(named).map(|endpoint| endpoint.ip).collect();
             (!found.is_empty()).then(|| one_of(found))
         }
@@ -192,7 +199,13 @@ fn port_chosen_at_connect(socket: &OwnedFd) -> io::Result<()> {
     #[allow(unsafe_code)]
     let result = unsafe {
         let length = size_of::<libc::c_int>() as libc::socklen_t;
-        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, (&raw const on).cast(), length)
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            length,
+        )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -208,14 +221,20 @@ mod tests {
         let mut table = Table::default();
         let mut add = |name: &str, namespace: &str, spec: serde_json::Value, endpoints: serde_json::Value| {
             let service = json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec});
-            let slice = json!({"metadata": {}, "addressType": "IPv4", "ports": [{"port": 8080}], "endpoints": endpoints});
+            let slice =
+                json!({"metadata": {}, "addressType": "IPv4", "ports": [{"port": 8080}], "endpoints": endpoints});
             let slice = Arc::new(serde_json::from_value(slice).unwrap());
             let entry = build(&serde_json::from_value(service).unwrap(), &[slice], "here");
             table.set(&(namespace.to_owned(), name.to_owned()), Some(entry));
         };
         let port = json!([{"port": 80}]);
         add("web", "shop", json!({"clusterIP": "127.43.0.7", "ports": port}), json!([]));
-        add("db", "shop", json!({"clusterIP": "None", "ports": port}), json!([{"addresses": ["127.42.0.8"], "hostname": "db-0"}]));
+        add(
+            "db",
+            "shop",
+            json!({"clusterIP": "None", "ports": port}),
+            json!([{"addresses": ["127.42.0.8"], "hostname": "db-0"}]),
+        );
         add("empty", "shop", json!({"clusterIP": "None", "ports": port}), json!([]));
         add("out", "shop", json!({"type": "ExternalName", "externalName": "Example.COM"}), json!([]));
         table

@@ -154,14 +154,20 @@ impl Network {
     fn pick_of(&self, entry: &Arc<services::Entry>, port: usize, client: Option<IpAddr>) -> Picked {
         let endpoints = &entry.ports[port].endpoints;
         let Some(random) = random_below(endpoints.len()) else { return Picked::Nobody };
-        let (Some(keep), Some(client)) = (entry.affinity, client) else { return Picked::Endpoint(endpoints[random].address()) };
+        let (Some(keep), Some(client)) = (entry.affinity, client) else {
+            return Picked::Endpoint(endpoints[random].address());
+        };
         self.affine(&entry.key, client, keep, &endpoints[random], |address| {
             endpoints.iter().any(|endpoint| endpoint.address() == address)
         })
     }
 
     fn affine(
-        &self, key: &services::Key, client: IpAddr, keep: Duration, else_take: &Endpoint, // tidy: one call, one place
+        &self,
+        key: &services::Key,
+        client: IpAddr,
+        keep: Duration,
+        else_take: &Endpoint, // tidy: one call, one place
         lives: impl Fn(SocketAddr) -> bool,
     ) -> Picked {
         let mut affinities = self.affinities.lock();

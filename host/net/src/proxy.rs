@@ -42,11 +42,20 @@ const BY_SERVICE: &str = "net-by-service";
 type Address = SocketAddr;
 
 pub(crate) async fn run(network: Arc<Network>, services: Informer<Service>, slices: Informer<EndpointSlice>) {
-    slices.index(BY_SERVICE, |slice| service_of(slice).map(|(namespace, name)| format!("{namespace}/{name}")).into_iter().collect());
+    slices.index(BY_SERVICE, |slice| {
+        service_of(slice).map(|(namespace, name)| format!("{namespace}/{name}")).into_iter().collect()
+    });
     let (mut service_changes, mut slice_changes) = (services.subscribe(), slices.subscribe());
     services.synced().await;
     slices.synced().await;
-    let mut proxy = Proxy { network, services, slices, listeners: HashMap::new(), tasks: JoinSet::new(), copies: Arc::new(Semaphore::new(COPIED_MAX)) };
+    let mut proxy = Proxy {
+        network,
+        services,
+        slices,
+        listeners: HashMap::new(),
+        tasks: JoinSet::new(),
+        copies: Arc::new(Semaphore::new(COPIED_MAX)),
+    };
     loop {
         let changed = tokio::select! {
             change = service_changes.next() => change.map(|change| match change {
@@ -120,11 +129,14 @@ impl Proxy {
         let accepting = listen(address).and_then(watched);
         match accepting {
             Ok(listener) => {
-                let front = Front { network: self.network.clone(), key: key.clone(), port, copies: self.copies.clone() };
+                let front =
+                    Front { network: self.network.clone(), key: key.clone(), port, copies: self.copies.clone() };
                 let task = self.tasks.spawn(front.accept(listener));
                 self.listeners.insert(address, (key.clone(), port, task));
             }
-            Err(error) => tracing::warn!(service = %format!("{}/{}", key.0, key.1), %address, %error, "cannot listen for a service"),
+            Err(error) => {
+                tracing::warn!(service = %format!("{}/{}", key.0, key.1), %address, %error, "cannot listen for a service")
+            }
         }
     }
 }

@@ -161,7 +161,8 @@ fn vips(entry: &Entry) -> Vec<((Ipv4Addr, u16), usize)> {
         _ => None,
     };
     let addresses = cluster.into_iter().chain(entry.external.iter().copied());
-    let pairs = addresses.flat_map(|ip| entry.ports.iter().enumerate().map(move |(index, port)| ((ip, port.port), index)));
+    let pairs =
+        addresses.flat_map(|ip| entry.ports.iter().enumerate().map(move |(index, port)| ((ip, port.port), index)));
     pairs.collect()
 }
 
@@ -205,27 +206,42 @@ mod tests {
     fn ready_endpoints_are_chosen_by_port_name() {
         let service = json!({"spec": {"clusterIP": "127.43.0.9", "sessionAffinity": "ClientIP", "ports": [
             {"name": "a", "port": 80, "nodePort": 30080}, {"name": "b", "port": 81}, {"port": 53, "protocol": "UDP"}]}});
-        let slices = json!([slice(json!([{"name": "a", "port": 8080}, {"name": "b", "port": 9090}]), json!([
+        let slices = json!([slice(
+            json!([{"name": "a", "port": 8080}, {"name": "b", "port": 9090}]),
+            json!([
             {"addresses": ["127.42.0.3"], "conditions": {"ready": true}},
             {"addresses": ["127.42.0.2"]},
-            {"addresses": ["127.42.0.4"], "conditions": {"ready": false, "serving": true, "terminating": true}}]))]);
-        check(service, slices, expect![[r#"ClusterIp(127.43.0.9) Some(10800s) ["a:80/Some(30080) -> [\"127.42.0.2:8080\", \"127.42.0.3:8080\"]", "b:81/None -> [\"127.42.0.2:9090\", \"127.42.0.3:9090\"]"]"#]]);
+            {"addresses": ["127.42.0.4"], "conditions": {"ready": false, "serving": true, "terminating": true}}])
+        )]);
+        check(
+            service,
+            slices,
+            expect![[
+                r#"ClusterIp(127.43.0.9) Some(10800s) ["a:80/Some(30080) -> [\"127.42.0.2:8080\", \"127.42.0.3:8080\"]", "b:81/None -> [\"127.42.0.2:9090\", \"127.42.0.3:9090\"]"]"#
+            ]],
+        );
     }
 
     #[test]
     fn an_ending_endpoint_serves_only_when_no_other_can() {
         let service = json!({"spec": {"clusterIP": "127.43.0.9", "ports": [{"port": 80}]}});
-        let slices = json!([slice(json!([{"port": 8080}]), json!([
+        let slices = json!([slice(
+            json!([{"port": 8080}]),
+            json!([
             {"addresses": ["127.42.0.4"], "conditions": {"ready": false, "serving": true, "terminating": true}},
-            {"addresses": ["127.42.0.5"], "conditions": {"ready": false}}]))]);
+            {"addresses": ["127.42.0.5"], "conditions": {"ready": false}}])
+        )]);
         check(service, slices, expect![[r#"ClusterIp(127.43.0.9) None [":80/None -> [\"127.42.0.4:8080\"]"]"#]]);
     }
 
     #[test]
     fn local_traffic_policy_keeps_this_node_alone() {
         let service = json!({"spec": {"clusterIP": "None", "internalTrafficPolicy": "Local", "ports": [{"port": 80}]}});
-        let slices = json!([slice(json!([{"name": "", "port": 8080}]), json!([
-            {"addresses": ["127.42.0.4"], "nodeName": "there"}, {"addresses": ["127.42.0.5"], "nodeName": "here"}]))]);
+        let slices = json!([slice(
+            json!([{"name": "", "port": 8080}]),
+            json!([
+            {"addresses": ["127.42.0.4"], "nodeName": "there"}, {"addresses": ["127.42.0.5"], "nodeName": "here"}])
+        )]);
         check(service, slices, expect![[r#"Headless None [":80/None -> [\"127.42.0.5:8080\"]"]"#]]);
     }
 

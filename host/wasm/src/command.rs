@@ -37,7 +37,11 @@ pub(crate) fn prepare(program: Arc<Program>, blueprint: Arc<Blueprint>) -> Resul
 }
 
 /// WASI has no signals, so a command that is asked to end is ended: 143.
-pub(crate) async fn run(command: Prepared, mut stopped: watch::Receiver<Option<Duration>>, started_at: Timestamp) -> Exit {
+pub(crate) async fn run(
+    command: Prepared,
+    mut stopped: watch::Receiver<Option<Duration>>,
+    started_at: Timestamp,
+) -> Exit {
     let Prepared { program, blueprint, store } = command;
     let guest = Metered::new(call(program, store), blueprint.meter.clone(), blueprint.host.clone());
     tokio::select! {

@@ -97,7 +97,11 @@ impl Blueprint {
         for directory in &self.directories {
             let permissions = if directory.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
             wasi.preopened_dir(&directory.host_path, &directory.guest_path, permissions).map_err(|error| {
-                Error::Config(format!("cannot open {} for {}: {error}", directory.host_path.display(), directory.guest_path))
+                Error::Config(format!(
+                    "cannot open {} for {}: {error}",
+                    directory.host_path.display(),
+                    directory.guest_path
+                ))
             })?;
         }
         Ok(wasi)

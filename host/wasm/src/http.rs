@@ -67,7 +67,10 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    pub(crate) fn new(listeners: Vec<std::net::TcpListener>, delivered: mpsc::Receiver<OwnedFd>) -> crate::Result<Self> {
+    pub(crate) fn new(
+        listeners: Vec<std::net::TcpListener>,
+        delivered: mpsc::Receiver<OwnedFd>,
+    ) -> crate::Result<Self> {
         let listen = |listener: std::net::TcpListener| {
             listener.set_nonblocking(true)?;
             TcpListener::from_std(listener)

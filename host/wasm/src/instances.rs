@@ -14,9 +14,9 @@ use wasmtime_wasi_http::handler::{Prepared, Proxy, ProxyPre, Request, Response};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::HttpOptions;
+use crate::Program;
 use crate::cpu::Metered;
 use crate::guest::{Blueprint, Guest};
-use crate::Program;
 
 /// One request and who waits for its response.
 struct Job {
@@ -71,7 +71,8 @@ impl Instances {
     fn spawn(self: &Arc<Self>, job: Job) {
         let (meter, host) = (self.blueprint.meter.clone(), self.blueprint.host.clone());
         // Weak: the tasks live in the set of this very object.
-        let instance = Metered::new(run(Arc::downgrade(self), self.program.clone(), self.blueprint.clone(), job), meter, host);
+        let instance =
+            Metered::new(run(Arc::downgrade(self), self.program.clone(), self.blueprint.clone(), job), meter, host);
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
         tasks.spawn(instance);
@@ -135,8 +136,9 @@ async fn run(instances: std::sync::Weak<Instances>, program: Arc<Program>, bluep
 /// Runs one request; false when the instance must not be used again.
 async fn serve(accessor: &Accessor<Guest>, proxy: &Proxy, job: Job) -> bool {
     let (answer, answered) = oneshot::channel();
-    let prepared = accessor
-        .with(|mut store| Prepared::new(store.as_context_mut(), proxy, job.request, view as fn(&mut Guest) -> WasiHttpCtxView<'_>, answer));
+    let prepared = accessor.with(|mut store| {
+        Prepared::new(store.as_context_mut(), proxy, job.request, view as fn(&mut Guest) -> WasiHttpCtxView<'_>, answer)
+    });
     let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {

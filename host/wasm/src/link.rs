@@ -155,7 +155,7 @@ fn missing(host: &Host, component: &Component, error: &wasmtime::Error) -> Error
 }
 
 fn offered(import: &str) -> bool {
-    OFFERED
-        .iter()
-        .any(|(package, versions)| import.starts_with(package) && versions.iter().any(|version| import.contains(version)))
+    OFFERED.iter().any(|(package, versions)| {
+        import.starts_with(package) && versions.iter().any(|version| import.contains(version))
+    })
 }

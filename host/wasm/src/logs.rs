@@ -187,20 +187,26 @@ mod tests {
 
     #[test]
     fn a_line_is_written_when_it_is_complete_or_the_stream_ends() {
-        check(&["one\ntw", "o\n", "\n", "rest"], expect![[r#"
+        check(
+            &["one\ntw", "o\n", "\n", "rest"],
+            expect![[r#"
             stdout F one
             stdout F two
             stdout F 
             stdout F rest
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn long_lines_come_in_parts() {
         let long = "x".repeat(LINE_BYTES_MAX + 30);
-        check(&[&long, "\n"], expect![[r#"
+        check(
+            &[&long, "\n"],
+            expect![[r#"
             stdout P 16384 bytes
             stdout F 30 bytes
-        "#]]);
+        "#]],
+        );
     }
 }

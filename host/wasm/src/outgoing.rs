@@ -40,8 +40,9 @@ impl WasiHttpHooks for Outgoing {
         Box::new(async move {
             let options = options.unwrap_or_default();
             let opened = open(&*connect, &pod, request.uri());
-            let stream =
-                timeout(options.connect_timeout.unwrap_or(TIMEOUT), opened).await.map_err(|_| Error::ConnectionTimeout)??;
+            let stream = timeout(options.connect_timeout.unwrap_or(TIMEOUT), opened)
+                .await
+                .map_err(|_| Error::ConnectionTimeout)??;
             send(stream, request, options.first_byte_timeout.unwrap_or(TIMEOUT)).await
         })
     }

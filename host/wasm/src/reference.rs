@@ -43,7 +43,9 @@ pub async fn reference_server(wasm: &Path, listener: std::net::TcpListener, opti
                 let handler = handler.clone();
                 async move { Ok::<_, std::convert::Infallible>(answer(&handler, request).await) }
             });
-            let served = hyper::server::conn::http1::Builder::new().pipeline_flush(true).serve_connection(TokioIo::new(stream), service);
+            let served = hyper::server::conn::http1::Builder::new()
+                .pipeline_flush(true)
+                .serve_connection(TokioIo::new(stream), service);
             if let Err(error) = served.await {
                 tracing::debug!("connection: {error}");
             }
@@ -51,7 +53,10 @@ pub async fn reference_server(wasm: &Path, listener: std::net::TcpListener, opti
     }
 }
 
-async fn answer(handler: &ProxyHandler<Handler>, request: hyper::Request<hyper::body::Incoming>) -> http::Response<WasiBody> {
+async fn answer(
+    handler: &ProxyHandler<Handler>,
+    request: hyper::Request<hyper::body::Incoming>,
+) -> http::Response<WasiBody> {
     let Some(request) = for_guest(request) else {
         return plain(http::StatusCode::BAD_REQUEST, "the Host header is no authority\n");
     };

@@ -50,7 +50,8 @@ pub(crate) async fn run(program: &Path, arguments: &[String], wasm: &Path, outpu
         () = writer => Ok(Err(io::ErrorKind::BrokenPipe.into())),
     };
     process.kill();
-    let status = tokio::task::spawn_blocking(move || process.wait()).await.map_err(|error| host(io::Error::other(error)))?;
+    let status =
+        tokio::task::spawn_blocking(move || process.wait()).await.map_err(|error| host(io::Error::other(error)))?;
     match answered {
         Ok(Ok(Some((Outcome(result), _)))) => result.map_err(Error::from),
         Ok(Ok(None) | Err(_)) => {

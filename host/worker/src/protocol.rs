@@ -13,15 +13,35 @@ pub(crate) type Number = u64;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Request {
     /// First frame: what the sandbox must let through.
-    Hello { version: u32, readable: Vec<String>, writable: Vec<String>, instances_max: u32, http: Http },
+    Hello {
+        version: u32,
+        readable: Vec<String>,
+        writable: Vec<String>,
+        instances_max: u32,
+        http: Http,
+    },
     /// Descriptors: the log, then the listeners.
-    Start { number: Number, spec: Box<Spec> },
-    Stop { number: Number, grace_milliseconds: u64 },
+    Start {
+        number: Number,
+        spec: Box<Spec>,
+    },
+    Stop {
+        number: Number,
+        grace_milliseconds: u64,
+    },
     /// Descriptor: a connected stream socket.
-    Deliver { number: Number },
+    Deliver {
+        number: Number,
+    },
     /// Answers [`Reply::Connect`]; with a descriptor when it succeeded.
-    Connected { query: u64, failure: Option<(Refusal, String)> },
-    Stats { query: u64, number: Number },
+    Connected {
+        query: u64,
+        failure: Option<(Refusal, String)>,
+    },
+    Stats {
+        query: u64,
+        number: Number,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -53,11 +73,28 @@ pub(crate) enum Access {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
     /// The sandbox is closed, guests may come.
-    Ready { version: u32 },
-    Started { number: Number, result: Result<Started, Failure> },
-    Exited { number: Number, exit: Exit },
-    Connect { query: u64, pod: PodName, host: String, port: u16 },
-    Stats { query: u64, cpu_nanoseconds: u64, memory_bytes: u64 },
+    Ready {
+        version: u32,
+    },
+    Started {
+        number: Number,
+        result: Result<Started, Failure>,
+    },
+    Exited {
+        number: Number,
+        exit: Exit,
+    },
+    Connect {
+        query: u64,
+        pod: PodName,
+        host: String,
+        port: u16,
+    },
+    Stats {
+        query: u64,
+        cpu_nanoseconds: u64,
+        memory_bytes: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use amphipod_runtime::{
-    BoxStream, Capabilities, Connect, Container, ContainerId, Error, Exit, Image, Observed, PodName, Result, Runtime, Sandbox, State,
-    Stats,
+    BoxStream, Capabilities, Connect, Container, ContainerId, Error, Exit, Image, Observed, PodName, Result, Runtime,
+    Sandbox, State, Stats,
 };
 use amphipod_wasm::HttpOptions;
 use async_trait::async_trait;
@@ -438,7 +438,8 @@ fn descriptors(sandbox: &Sandbox, container: &Container, ports: &[u16]) -> Resul
     let log = log.map_err(|error| Error::Runtime(format!("cannot open {}: {error}", container.log_path.display())))?;
     let mut descriptors = vec![log.into()];
     for listener in ports.iter().filter_map(|port| sandbox.listeners.get(port)) {
-        let listener = listener.try_clone().map_err(|error| Error::Runtime(format!("cannot pass a listener: {error}")))?;
+        let listener =
+            listener.try_clone().map_err(|error| Error::Runtime(format!("cannot pass a listener: {error}")))?;
         descriptors.push(listener.into());
     }
     if descriptors.len() > DESCRIPTORS_MAX {
@@ -451,7 +452,10 @@ fn spec(sandbox: &Sandbox, container: &Container, cwasm: String) -> Result<Spec>
     let mut directories = Vec::new();
     for mount in &container.mounts {
         if !mount.host_path.is_dir() {
-            return Err(Error::Config(format!("{}: a Wasm container can mount directories only", mount.container_path)));
+            return Err(Error::Config(format!(
+                "{}: a Wasm container can mount directories only",
+                mount.container_path
+            )));
         }
         let access = if mount.read_only { Access::ReadOnly } else { Access::ReadWrite };
         directories.push((mount.host_path.to_string_lossy().into_owned(), mount.container_path.clone(), access));

@@ -37,7 +37,8 @@ pub(crate) fn main() -> ExitCode {
 fn run() -> io::Result<()> {
     let socket = child::control()?;
     // The first frame says what the sandbox lets through; it is read before any other thread exists.
-    let (hello, socket) = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(hello(socket))?;
+    let (hello, socket) =
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(hello(socket))?;
     let Request::Hello { version, readable, writable, instances_max, http } = hello else {
         return Err(io::Error::other("the parent did not say hello"));
     };
@@ -47,7 +48,11 @@ fn run() -> io::Result<()> {
     sandbox::enter(&Allowed { readable: [readable, system()].concat(), writable, ..Allowed::default() })?;
     child::end_with_parent(&socket)?;
     let host = Host::new(&Options { instances_max }).map_err(io::Error::other)?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("guest").build()?.block_on(serve(socket, host, http))
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("guest")
+        .build()?
+        .block_on(serve(socket, host, http))
 }
 
 /// Read-only places that the C library and the async runtime look at.
@@ -88,7 +93,8 @@ async fn serve(socket: OwnedFd, host: Arc<Host>, http: Http) -> io::Result<()> {
         p3_requests_per_instance: http.p3_requests_per_instance,
         idle: Duration::from_millis(http.idle_milliseconds),
     };
-    let connections = Arc::new(Connections { sender: sender.clone(), next: AtomicU64::new(0), waiting: Mutex::default() });
+    let connections =
+        Arc::new(Connections { sender: sender.clone(), next: AtomicU64::new(0), waiting: Mutex::default() });
     let worker = Worker { host, http, sender: sender.clone(), connections };
     let mut containers = HashMap::new();
     let mut guests: JoinSet<(Number, Exit)> = JoinSet::new();

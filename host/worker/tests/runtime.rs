@@ -85,7 +85,12 @@ impl World {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let runtime = runtime(directory.path());
-        Self { runtime, directory, hello: guest("examples/hello", "hello"), probe: guest("tests/guests/probe", "probe") }
+        Self {
+            runtime,
+            directory,
+            hello: guest("examples/hello", "hello"),
+            probe: guest("tests/guests/probe", "probe"),
+        }
     }
 
     fn container(&self, image: &Image, args: &[&str]) -> Container {
@@ -100,7 +105,12 @@ impl World {
             limits: Limits::default(),
             ports: Vec::new(),
             restart_count: 0,
-            log_path: tempfile::Builder::new().tempfile_in(self.directory.path()).unwrap().into_temp_path().keep().unwrap(),
+            log_path: tempfile::Builder::new()
+                .tempfile_in(self.directory.path())
+                .unwrap()
+                .into_temp_path()
+                .keep()
+                .unwrap(),
             trust_domain: "default".into(),
         }
     }

@@ -44,7 +44,13 @@ async fn apply(connection: &Connection, object: DynamicObject) -> anyhow::Result
         println!("{shown} created");
         return Ok(());
     };
-    let after = api.patch(&name, &PatchParams { field_manager: Some("amphipod".into()), ..Default::default() }, &Patch::Merge(&object)).await?;
+    let after = api
+        .patch(
+            &name,
+            &PatchParams { field_manager: Some("amphipod".into()), ..Default::default() },
+            &Patch::Merge(&object),
+        )
+        .await?;
     let same = before.resource_version() == after.resource_version();
     println!("{shown} {}", if same { "unchanged" } else { "configured" });
     Ok(())

@@ -150,10 +150,12 @@ async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
 fn write_kubeconfig(settings: &Settings, certificates: &Certificates, url: &str) -> anyhow::Result<PathBuf> {
     let subject = Subject::new("amphipod-admin", &["system:masters"]);
     let client = certificates.kept_client("admin", &subject, jiff::Timestamp::now())?;
-    let context = kubeconfig::Context { name: "amphipod", server: url, authority: certificates.authority_pem(), client: &client };
+    let context =
+        kubeconfig::Context { name: "amphipod", server: url, authority: certificates.authority_pem(), client: &client };
     match &settings.kubeconfig {
         Some(path) => {
-            kubeconfig::write_kubeconfig(path, &context).map_err(|error| refuse(format!("--kubeconfig {}: {error}", path.display())))?;
+            kubeconfig::write_kubeconfig(path, &context)
+                .map_err(|error| refuse(format!("--kubeconfig {}: {error}", path.display())))?;
             Ok(path.clone())
         }
         None => {

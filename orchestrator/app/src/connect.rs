@@ -78,7 +78,8 @@ impl Connection {
         }
         let word = word.to_lowercase();
         for (group, version, list) in lists {
-            let named = list.resources.iter().find(|resource| !resource.name.contains('/') && answers_to(resource, &word));
+            let named =
+                list.resources.iter().find(|resource| !resource.name.contains('/') && answers_to(resource, &word));
             let Some(resource) = named else { continue };
             let kind = GroupVersionKind::gvk(&group, &version, &resource.kind);
             let api = ApiResource::from_gvk_with_plural(&kind, &resource.name);

@@ -16,7 +16,8 @@ pub struct DataDirectory(PathBuf);
 impl DataDirectory {
     /// Makes the folder (0700) when it is missing and checks that it can be written.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let unusable = |error: std::io::Error| refuse(format!("cannot use the data directory {}: {error}", path.display()));
+        let unusable =
+            |error: std::io::Error| refuse(format!("cannot use the data directory {}: {error}", path.display()));
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
         let probe = path.join(".writable");
         fs::write(&probe, "").and_then(|()| fs::remove_file(&probe)).map_err(unusable)?;

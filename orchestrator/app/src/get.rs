@@ -72,7 +72,9 @@ impl Get {
 
     fn print(&self, resource: &Resource, answer: &Value) -> anyhow::Result<()> {
         match self.output {
-            Output::Table | Output::Wide => print!("{}", table(answer, self.output == Output::Wide, self.all_namespaces)),
+            Output::Table | Output::Wide => {
+                print!("{}", table(answer, self.output == Output::Wide, self.all_namespaces))
+            }
             Output::Json => println!("{}", serde_json::to_string_pretty(answer)?),
             Output::Yaml => print!("{}", serde_yaml_ng::to_string(answer)?),
             Output::Name => {

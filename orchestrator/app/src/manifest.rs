@@ -39,7 +39,8 @@ fn texts(file: &Path) -> anyhow::Result<Vec<(String, String)>> {
     if file.is_dir() {
         for entry in std::fs::read_dir(file).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            let manifest = path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e));
+            let manifest =
+                path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|e| extension == *e));
             if manifest {
                 paths.push(path);
             }
@@ -63,7 +64,8 @@ fn parse(name: &str, text: &str, objects: &mut Vec<DynamicObject>) -> anyhow::Re
             _ => vec![value],
         };
         for item in items {
-            let object = serde_json::from_value(item).map_err(|error| refuse(format!("{name}: not a manifest: {error}")))?;
+            let object =
+                serde_json::from_value(item).map_err(|error| refuse(format!("{name}: not a manifest: {error}")))?;
             objects.push(object);
         }
     }

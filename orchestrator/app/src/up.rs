@@ -17,7 +17,9 @@ use crate::report::Report;
 const SHUTDOWN_SECONDS: u64 = 4;
 
 #[derive(Args, Clone)]
-#[command(after_help = "Examples:\n  amphipod up\n  amphipod up --data-dir ./cluster --kubeconfig ./kubeconfig --port 0")]
+#[command(
+    after_help = "Examples:\n  amphipod up\n  amphipod up --data-dir ./cluster --kubeconfig ./kubeconfig --port 0"
+)]
 pub struct Up {
     /// Where the cluster keeps its data (default: ~/.local/share/amphipod)
     #[arg(long, env = "AMPHIPOD_DATA_DIR")]
@@ -124,7 +126,11 @@ fn label(text: &str) -> anyhow::Result<(String, String)> {
 
 /// `(key, value, effect)` of `KEY=VALUE:EFFECT` or `KEY:EFFECT`.
 fn taint(text: &str) -> anyhow::Result<(String, String, String)> {
-    let wrong = || refuse(format!("--node-taint {text:?}: write KEY=VALUE:EFFECT, EFFECT one of NoSchedule, PreferNoSchedule, NoExecute"));
+    let wrong = || {
+        refuse(format!(
+            "--node-taint {text:?}: write KEY=VALUE:EFFECT, EFFECT one of NoSchedule, PreferNoSchedule, NoExecute"
+        ))
+    };
     let (pair, effect) = text.rsplit_once(':').ok_or_else(wrong)?;
     let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
     if key.is_empty() || !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
@@ -135,12 +141,14 @@ fn taint(text: &str) -> anyhow::Result<(String, String, String)> {
 
 fn port_range(text: &str) -> anyhow::Result<(u16, u16)> {
     let ports = text.split_once('-').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
-    ports.filter(|(low, high)| *low > 0 && low <= high)
+    ports
+        .filter(|(low, high)| *low > 0 && low <= high)
         .ok_or_else(|| refuse(format!("--service-node-port-range {text:?}: write LOW-HIGH, as 30000-32767")))
 }
 
 fn start_log(filter: &str) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| refuse(format!("--log {filter:?}: {error}")))?;
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| refuse(format!("--log {filter:?}: {error}")))?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     Ok(())
 }
@@ -154,7 +162,9 @@ async fn end(cluster: Cluster, report: &Report) -> anyhow::Result<()> {
 /// What to type next.
 fn summary(cluster: &Cluster) -> String {
     let kubeconfig = cluster.kubeconfig.display();
-    let registry = cluster.registry.map_or_else(|| "none".to_owned(), |address: SocketAddr| format!("localhost:{}", address.port()));
+    let registry = cluster
+        .registry
+        .map_or_else(|| "none".to_owned(), |address: SocketAddr| format!("localhost:{}", address.port()));
     format!(
         "\n  API server   {}\n  Registry     {registry}\n  Node         {}\n  Kubeconfig   {kubeconfig}\n\n\
          Next:\n  export KUBECONFIG={kubeconfig}\n  amphipod push ./hello.wasm {registry}/hello:v1\n  \

@@ -21,7 +21,11 @@ use crate::{Refusal, Registry};
 
 const COPY_BYTES: usize = 256 << 10;
 
-pub(crate) async fn get(registry: &Registry, parts: &Parts, (name, digest): (&Name, &str)) -> Result<Response, Refusal> {
+pub(crate) async fn get(
+    registry: &Registry,
+    parts: &Parts,
+    (name, digest): (&Name, &str),
+) -> Result<Response, Refusal> {
     let digest = Digest::parse(digest)?;
     let link = registry.repository(name).join("_layers").join(digest.hex());
     if !fs::try_exists(&link).await? {
@@ -29,11 +33,18 @@ pub(crate) async fn get(registry: &Registry, parts: &Parts, (name, digest): (&Na
     }
     let mut file = File::open(registry.blob(&digest)).await.map_err(absent(Refusal::BlobUnknown))?;
     let length = file.metadata().await?.len();
-    let range = parts.headers.get(header::RANGE).and_then(|value| value.to_str().ok()).and_then(|text| parse_range(text, length));
+    let range = parts
+        .headers
+        .get(header::RANGE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| parse_range(text, length));
     let (status, first, count) = match range {
         None => (StatusCode::OK, 0, length),
         Some(Ok((first, last))) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
-        Some(Err(())) => return Ok((StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, format!("bytes */{length}"))]).into_response()),
+        Some(Err(())) => {
+            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, [(header::CONTENT_RANGE, format!("bytes */{length}"))])
+                .into_response());
+        }
     };
     let mut response = Response::builder()
         .status(status)
@@ -88,14 +99,24 @@ pub(crate) async fn status(registry: &Registry, (name, id): (&Name, &str)) -> Re
     Ok(under_way(StatusCode::NO_CONTENT, (name, &id), length))
 }
 
-pub(crate) async fn append(registry: &Registry, parts: &Parts, (name, id): (&Name, &str), body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn append(
+    registry: &Registry,
+    parts: &Parts,
+    (name, id): (&Name, &str),
+    body: Body,
+) -> Result<Response, Refusal> {
     let id = parse_id(id)?;
     let begins = content_range(&parts.headers)?;
     let length = write(registry, &id, begins, body).await?;
     Ok(under_way(StatusCode::ACCEPTED, (name, &id), length))
 }
 
-pub(crate) async fn finish(registry: &Registry, parts: &Parts, (name, id): (&Name, &str), body: Body) -> Result<Response, Refusal> {
+pub(crate) async fn finish(
+    registry: &Registry,
+    parts: &Parts,
+    (name, id): (&Name, &str),
+    body: Body,
+) -> Result<Response, Refusal> {
     let id = parse_id(id)?;
     if let Some(begins) = content_range(&parts.headers)? {
         let length = fs::metadata(registry.upload(&id)).await.map_err(absent(Refusal::UploadUnknown))?.len();
@@ -125,7 +146,12 @@ pub(crate) fn absent(refusal: Refusal) -> impl FnOnce(std::io::Error) -> Refusal
     move |error| if error.kind() == std::io::ErrorKind::NotFound { refusal } else { Refusal::Disk(error) }
 }
 
-async fn complete(registry: &Registry, (name, id): (&Name, &Uuid), digest: &str, body: Body) -> Result<Response, Refusal> {
+async fn complete(
+    registry: &Registry,
+    (name, id): (&Name, &Uuid),
+    digest: &str,
+    body: Body,
+) -> Result<Response, Refusal> {
     let digest = Digest::parse(digest)?;
     write(registry, id, None, body).await?;
     let path = registry.upload(id);
@@ -141,7 +167,8 @@ async fn complete(registry: &Registry, (name, id): (&Name, &Uuid), digest: &str,
 /// Appends the body; the length after it.
 async fn write(registry: &Registry, id: &Uuid, begins: Option<u64>, body: Body) -> Result<u64, Refusal> {
     let _permit = registry.shared.uploads.try_acquire().map_err(|_| Refusal::TooManyRequests)?;
-    let mut file = OpenOptions::new().append(true).open(registry.upload(id)).await.map_err(absent(Refusal::UploadUnknown))?;
+    let mut file =
+        OpenOptions::new().append(true).open(registry.upload(id)).await.map_err(absent(Refusal::UploadUnknown))?;
     let mut length = file.metadata().await?.len();
     if begins.is_some_and(|begins| begins != length) {
         return Err(Refusal::RangeInvalid);

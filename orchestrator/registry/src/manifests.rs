@@ -17,7 +17,11 @@ use crate::{MANIFEST_MAX, PAGE_MAX, Refusal, Registry};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-pub(crate) async fn get(registry: &Registry, parts: &Parts, (name, reference): (&Name, &str)) -> Result<Response, Refusal> {
+pub(crate) async fn get(
+    registry: &Registry,
+    parts: &Parts,
+    (name, reference): (&Name, &str),
+) -> Result<Response, Refusal> {
     let digest = resolve(registry, name, reference).await?;
     let (media_type, content) = read(registry, name, &digest).await?;
     let response = Response::builder()
@@ -29,8 +33,14 @@ pub(crate) async fn get(registry: &Registry, parts: &Parts, (name, reference): (
     response.body(body).map_err(|_| Refusal::ManifestUnknown)
 }
 
-pub(crate) async fn put(registry: &Registry, parts: &Parts, (name, reference): (&Name, &str), body: Body) -> Result<Response, Refusal> {
-    let content = axum::body::to_bytes(body, MANIFEST_MAX).await.map_err(|_| Refusal::SizeInvalid(MANIFEST_MAX as u64))?;
+pub(crate) async fn put(
+    registry: &Registry,
+    parts: &Parts,
+    (name, reference): (&Name, &str),
+    body: Body,
+) -> Result<Response, Refusal> {
+    let content =
+        axum::body::to_bytes(body, MANIFEST_MAX).await.map_err(|_| Refusal::SizeInvalid(MANIFEST_MAX as u64))?;
     let digest = Digest::of(&content);
     let by_digest = reference.contains(':');
     match by_digest {
@@ -38,13 +48,17 @@ pub(crate) async fn put(registry: &Registry, parts: &Parts, (name, reference): (
         true => {}
         false => _ = tag(reference)?,
     }
-    let manifest: Value = serde_json::from_slice(&content).map_err(|error| Refusal::ManifestInvalid(error.to_string()))?;
+    let manifest: Value =
+        serde_json::from_slice(&content).map_err(|error| Refusal::ManifestInvalid(error.to_string()))?;
     let media_type = media_type(parts, &manifest)?;
     check_blobs(registry, name, &manifest).await?;
     let folder = registry.repository(name);
     write_file(registry, &registry.blob(&digest), &content).await?;
     write_file(registry, &folder.join("_manifests").join(digest.hex()), media_type.as_bytes()).await?;
-    let mut headers = vec![("location", format!("/v2/{}/manifests/{digest}", name.as_str())), ("docker-content-digest", digest.to_string())];
+    let mut headers = vec![
+        ("location", format!("/v2/{}/manifests/{digest}", name.as_str())),
+        ("docker-content-digest", digest.to_string()),
+    ];
     if let Some(subject) = manifest["subject"]["digest"].as_str() {
         let subject = Digest::parse(subject)?;
         write_file(registry, &folder.join("_referrers").join(subject.hex()).join(digest.hex()), b"").await?;
@@ -115,11 +129,17 @@ pub(crate) async fn catalog(registry: &Registry, parts: &Parts) -> Result<Respon
     Ok(paged(json!({"repositories": page}), "/v2/_catalog", next))
 }
 
-pub(crate) async fn referrers(registry: &Registry, parts: &Parts, (name, subject): (&Name, &str)) -> Result<Response, Refusal> {
+pub(crate) async fn referrers(
+    registry: &Registry,
+    parts: &Parts,
+    (name, subject): (&Name, &str),
+) -> Result<Response, Refusal> {
     let subject = Digest::parse(subject)?;
     let wanted = parameter(parts, "artifactType");
     let mut manifests = Vec::new();
-    for hex in entries(&registry.repository(name).join("_referrers").join(subject.hex())).await?.into_iter().take(PAGE_MAX) {
+    for hex in
+        entries(&registry.repository(name).join("_referrers").join(subject.hex())).await?.into_iter().take(PAGE_MAX)
+    {
         let Some(digest) = Digest::from_hex(&hex) else { continue };
         let Ok((media_type, content)) = read(registry, name, &digest).await else { continue };
         let descriptor = descriptor(&digest, &media_type, &content);
@@ -138,7 +158,8 @@ pub(crate) async fn referrers(registry: &Registry, parts: &Parts, (name, subject
 fn descriptor(digest: &Digest, media_type: &str, content: &[u8]) -> Value {
     let manifest: Value = serde_json::from_slice(content).unwrap_or_default();
     let mut descriptor = json!({"mediaType": media_type, "digest": digest.to_string(), "size": content.len()});
-    let artifact = manifest["artifactType"].as_str().filter(|kind| !kind.is_empty()).or(manifest["config"]["mediaType"].as_str());
+    let artifact =
+        manifest["artifactType"].as_str().filter(|kind| !kind.is_empty()).or(manifest["config"]["mediaType"].as_str());
     if let Some(artifact) = artifact {
         descriptor["artifactType"] = json!(artifact);
     }
@@ -170,7 +191,12 @@ fn media_type(parts: &Parts, manifest: &Value) -> Result<String, Refusal> {
     if !manifest.is_object() {
         return Err(invalid("it is no JSON object"));
     }
-    let header = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::trim).filter(|text| !text.is_empty());
+    let header = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
     match (header, manifest["mediaType"].as_str()) {
         (Some(header), Some(inside)) if header != inside => Err(invalid("its mediaType differs from the Content-Type")),
         (Some(known), _) | (None, Some(known)) => Ok(known.to_owned()),
@@ -182,7 +208,8 @@ async fn check_blobs(registry: &Registry, name: &Name, manifest: &Value) -> Resu
     let layers = manifest["layers"].as_array().into_iter().flatten();
     for descriptor in layers.chain(std::iter::once(&manifest["config"])) {
         let Some(text) = descriptor["digest"].as_str() else { continue };
-        let digest = Digest::parse(text).map_err(|_| Refusal::ManifestInvalid(format!("{text} is no sha256 digest")))?;
+        let digest =
+            Digest::parse(text).map_err(|_| Refusal::ManifestInvalid(format!("{text} is no sha256 digest")))?;
         let foreign = descriptor["urls"].as_array().is_some_and(|urls| !urls.is_empty());
         let here = fs::try_exists(registry.repository(name).join("_layers").join(digest.hex())).await?;
         if !here && !foreign {

@@ -28,7 +28,9 @@ fn good_component(part: &str) -> bool {
     let bytes = part.as_bytes();
     let ends = bytes.first().is_some_and(|byte| plain(*byte)) && bytes.last().is_some_and(|byte| plain(*byte));
     let separators = part.split(|letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit());
-    ends && separators.filter(|part| !part.is_empty()).all(|part| matches!(part, "." | "_" | "__") || part.bytes().all(|byte| byte == b'-'))
+    ends && separators
+        .filter(|part| !part.is_empty())
+        .all(|part| matches!(part, "." | "_" | "__") || part.bytes().all(|byte| byte == b'-'))
 }
 
 pub(crate) fn tag(text: &str) -> Result<&str, Refusal> {

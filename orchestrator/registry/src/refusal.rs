@@ -76,7 +76,9 @@ impl IntoResponse for Refusal {
         let body = json!({"errors": [{"code": code, "message": self.to_string()}]});
         let mut response = (status, axum::Json(body)).into_response();
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"amphipod\""));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"amphipod\""));
         }
         response
     }

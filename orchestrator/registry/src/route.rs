@@ -39,19 +39,35 @@ async fn answer(registry: &Registry, parts: &Parts, body: Body) -> Result<Respon
         registry.allows(parts)?;
     }
     match (&parts.method, target) {
-        (&Method::GET | &Method::HEAD, Target::Base) => Ok((StatusCode::OK, axum::Json(serde_json::json!({}))).into_response()),
+        (&Method::GET | &Method::HEAD, Target::Base) => {
+            Ok((StatusCode::OK, axum::Json(serde_json::json!({}))).into_response())
+        }
         (&Method::GET, Target::Catalog) => manifests::catalog(registry, parts).await,
         (&Method::GET, Target::Tags(name)) => manifests::tags(registry, parts, &Name::parse(name)?).await,
-        (&Method::GET, Target::Referrers(name, digest)) => manifests::referrers(registry, parts, (&Name::parse(name)?, digest)).await,
-        (&Method::GET | &Method::HEAD, Target::Manifest(name, reference)) => manifests::get(registry, parts, (&Name::parse(name)?, reference)).await,
-        (&Method::PUT, Target::Manifest(name, reference)) => manifests::put(registry, parts, (&Name::parse(name)?, reference), body).await,
-        (&Method::DELETE, Target::Manifest(name, reference)) => manifests::delete(registry, (&Name::parse(name)?, reference)).await,
-        (&Method::GET | &Method::HEAD, Target::Blob(name, digest)) => blobs::get(registry, parts, (&Name::parse(name)?, digest)).await,
+        (&Method::GET, Target::Referrers(name, digest)) => {
+            manifests::referrers(registry, parts, (&Name::parse(name)?, digest)).await
+        }
+        (&Method::GET | &Method::HEAD, Target::Manifest(name, reference)) => {
+            manifests::get(registry, parts, (&Name::parse(name)?, reference)).await
+        }
+        (&Method::PUT, Target::Manifest(name, reference)) => {
+            manifests::put(registry, parts, (&Name::parse(name)?, reference), body).await
+        }
+        (&Method::DELETE, Target::Manifest(name, reference)) => {
+            manifests::delete(registry, (&Name::parse(name)?, reference)).await
+        }
+        (&Method::GET | &Method::HEAD, Target::Blob(name, digest)) => {
+            blobs::get(registry, parts, (&Name::parse(name)?, digest)).await
+        }
         (&Method::DELETE, Target::Blob(name, digest)) => blobs::delete(registry, (&Name::parse(name)?, digest)).await,
         (&Method::POST, Target::Uploads(name)) => blobs::start(registry, parts, &Name::parse(name)?, body).await,
         (&Method::GET, Target::Upload(name, id)) => blobs::status(registry, (&Name::parse(name)?, id)).await,
-        (&Method::PATCH, Target::Upload(name, id)) => blobs::append(registry, parts, (&Name::parse(name)?, id), body).await,
-        (&Method::PUT, Target::Upload(name, id)) => blobs::finish(registry, parts, (&Name::parse(name)?, id), body).await,
+        (&Method::PATCH, Target::Upload(name, id)) => {
+            blobs::append(registry, parts, (&Name::parse(name)?, id), body).await
+        }
+        (&Method::PUT, Target::Upload(name, id)) => {
+            blobs::finish(registry, parts, (&Name::parse(name)?, id), body).await
+        }
         (&Method::DELETE, Target::Upload(name, id)) => blobs::cancel(registry, (&Name::parse(name)?, id)).await,
         _ => Err(Refusal::Unsupported),
     }
@@ -73,8 +89,12 @@ fn target<'a>(path: &'a str) -> Option<Target<'a>> {
         return Some(Target::Uploads(name));
     }
     let (rest, last) = path.rsplit_once('/')?;
-    let ends: [(&str, Make<'a>); 4] =
-        [("/blobs/uploads", Target::Upload), ("/manifests", Target::Manifest), ("/blobs", Target::Blob), ("/referrers", Target::Referrers)];
+    let ends: [(&str, Make<'a>); 4] = [
+        ("/blobs/uploads", Target::Upload),
+        ("/manifests", Target::Manifest),
+        ("/blobs", Target::Blob),
+        ("/referrers", Target::Referrers),
+    ];
     ends.into_iter().find_map(|(end, make)| Some(make(rest.strip_suffix(end)?, last)))
 }
 

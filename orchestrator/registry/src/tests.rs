@@ -49,7 +49,13 @@ impl Fixture {
 
     async fn push_manifest(&self, name: &str, reference: &str, manifest: &serde_json::Value) -> Response<Body> {
         let media_type = "application/vnd.oci.image.manifest.v1+json";
-        self.ask("PUT", &format!("/v2/{name}/manifests/{reference}"), &[("content-type", media_type)], &manifest.to_string()).await
+        self.ask(
+            "PUT",
+            &format!("/v2/{name}/manifests/{reference}"),
+            &[("content-type", media_type)],
+            &manifest.to_string(),
+        )
+        .await
     }
 }
 
@@ -79,7 +85,10 @@ async fn a_blob_comes_whole_in_chunks_or_from_a_neighbour() {
     let mounted = fixture.ask("POST", &format!("/v2/d/blobs/uploads/?mount={digest}&from=c"), &[], "").await;
     assert_eq!(mounted.status(), 201);
     fixture.check(("GET", &format!("/v2/d/blobs/{digest}")), &[], "", expect!["200 hello"]).await;
-    assert_eq!(fixture.ask("POST", &format!("/v2/d/blobs/uploads/?mount={digest}&from=nobody"), &[], "").await.status(), 202);
+    assert_eq!(
+        fixture.ask("POST", &format!("/v2/d/blobs/uploads/?mount={digest}&from=nobody"), &[], "").await.status(),
+        202
+    );
 }
 
 #[tokio::test]
@@ -88,10 +97,38 @@ async fn wrong_digests_names_and_sizes_are_refused() {
     let other = Digest::of(b"other");
     let path = format!("/v2/a/blobs/uploads/?digest={other}");
     fixture.check(("POST", &path), &[], "hello", expect![[r#"400 {"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match uploaded content"}]}"#]]).await;
-    fixture.check(("POST", &path), &[], &"x".repeat(65), expect![[r#"413 {"errors":[{"code":"SIZE_INVALID","message":"content is larger than 64 bytes"}]}"#]]).await;
-    fixture.check(("GET", &format!("/v2/a/blobs/{other}")), &[], "", expect![[r#"404 {"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#]]).await;
-    fixture.check(("GET", "/v2/../x/tags/list"), &[], "", expect![[r#"400 {"errors":[{"code":"NAME_INVALID","message":"invalid repository name"}]}"#]]).await;
-    fixture.check(("POST", "/v2/a/_tags/blobs/uploads/"), &[], "", expect![[r#"400 {"errors":[{"code":"NAME_INVALID","message":"invalid repository name"}]}"#]]).await;
+    fixture
+        .check(
+            ("POST", &path),
+            &[],
+            &"x".repeat(65),
+            expect![[r#"413 {"errors":[{"code":"SIZE_INVALID","message":"content is larger than 64 bytes"}]}"#]],
+        )
+        .await;
+    fixture
+        .check(
+            ("GET", &format!("/v2/a/blobs/{other}")),
+            &[],
+            "",
+            expect![[r#"404 {"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#]],
+        )
+        .await;
+    fixture
+        .check(
+            ("GET", "/v2/../x/tags/list"),
+            &[],
+            "",
+            expect![[r#"400 {"errors":[{"code":"NAME_INVALID","message":"invalid repository name"}]}"#]],
+        )
+        .await;
+    fixture
+        .check(
+            ("POST", "/v2/a/_tags/blobs/uploads/"),
+            &[],
+            "",
+            expect![[r#"400 {"errors":[{"code":"NAME_INVALID","message":"invalid repository name"}]}"#]],
+        )
+        .await;
     let left = std::fs::read_dir(fixture._directory.path().join("uploads")).unwrap().count();
     assert_eq!(left, 0, "refused uploads leave nothing");
 }
@@ -110,7 +147,10 @@ async fn manifests_are_found_by_tag_and_digest_until_deleted() {
     assert_eq!(to_bytes(got.into_body(), 1 << 20).await.unwrap(), manifest.to_string());
     fixture.push_manifest("a", "v2", &manifest).await;
     fixture.check(("GET", "/v2/a/tags/list?n=1"), &[], "", expect![[r#"200 {"name":"a","tags":["v1"]}"#]]).await;
-    assert_eq!(header(&fixture.ask("GET", "/v2/a/tags/list?n=1", &[], "").await, "link"), r#"</v2/a/tags/list?n=1&last=v1>; rel="next""#);
+    assert_eq!(
+        header(&fixture.ask("GET", "/v2/a/tags/list?n=1", &[], "").await, "link"),
+        r#"</v2/a/tags/list?n=1&last=v1>; rel="next""#
+    );
     fixture.check(("GET", "/v2/_catalog"), &[], "", expect![[r#"200 {"repositories":["a"]}"#]]).await;
     assert_eq!(fixture.push_manifest("a", &Digest::of(b"x").to_string(), &manifest).await.status(), 400);
 
@@ -118,11 +158,19 @@ async fn manifests_are_found_by_tag_and_digest_until_deleted() {
     let pushed = fixture.push_manifest("a", "sig", &referrer).await;
     assert_eq!(header(&pushed, "oci-subject"), digest);
     let listed = fixture.ask("GET", &format!("/v2/a/referrers/{digest}?artifactType=sig"), &[], "").await;
-    let listed: serde_json::Value = serde_json::from_slice(&to_bytes(listed.into_body(), 1 << 20).await.unwrap()).unwrap();
+    let listed: serde_json::Value =
+        serde_json::from_slice(&to_bytes(listed.into_body(), 1 << 20).await.unwrap()).unwrap();
     assert_eq!(listed["manifests"][0]["artifactType"], "sig");
 
     assert_eq!(fixture.ask("DELETE", &format!("/v2/a/manifests/{digest}"), &[], "").await.status(), 202);
-    fixture.check(("GET", "/v2/a/manifests/v2"), &[], "", expect![[r#"404 {"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown to registry"}]}"#]]).await;
+    fixture
+        .check(
+            ("GET", "/v2/a/manifests/v2"),
+            &[],
+            "",
+            expect![[r#"404 {"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown to registry"}]}"#]],
+        )
+        .await;
     fixture.check(("GET", "/v2/a/tags/list"), &[], "", expect![[r#"200 {"name":"a","tags":["sig"]}"#]]).await;
 }
 
@@ -157,5 +205,9 @@ async fn content_outlives_the_process() {
     let again = Registry::open(fixture._directory.path(), Policy::Open).await.unwrap();
     let request = Request::get(format!("/v2/a/blobs/{digest}")).body(Body::empty()).unwrap();
     assert_eq!(again.router().oneshot(request).await.unwrap().status(), 200);
-    assert_eq!(std::fs::read_dir(fixture._directory.path().join("uploads")).unwrap().count(), 0, "stale uploads are gone");
+    assert_eq!(
+        std::fs::read_dir(fixture._directory.path().join("uploads")).unwrap().count(),
+        0,
+        "stale uploads are gone"
+    );
 }

@@ -35,7 +35,8 @@ impl Classes {
     pub fn schedule(&mut self, need: &Need, snapshot: &Snapshot) -> Result<String, Unschedulable> {
         self.turn += 1;
         if self.known.len() >= CLASSES_MAX && !self.known.contains_key(&need.class) {
-            let oldest = self.known.iter().min_by_key(|(_, candidates)| candidates.asked).map(|(class, _)| class.clone());
+            let oldest =
+                self.known.iter().min_by_key(|(_, candidates)| candidates.asked).map(|(class, _)| class.clone());
             oldest.map(|class| self.known.remove(&class));
         }
         let fresh = !self.known.contains_key(&need.class);

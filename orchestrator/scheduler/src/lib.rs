@@ -232,7 +232,12 @@ async fn sleep_until(wake: Option<Instant>) {
 
 async fn bind(client: kube::Client, pod: &Pod, node: &str) -> kube::Result<()> {
     let binding = Binding {
-        metadata: ObjectMeta { name: Some(pod.name_any()), namespace: pod.namespace(), uid: pod.uid(), ..Default::default() },
+        metadata: ObjectMeta {
+            name: Some(pod.name_any()),
+            namespace: pod.namespace(),
+            uid: pod.uid(),
+            ..Default::default()
+        },
         target: ObjectReference { kind: Some("Node".into()), name: Some(node.to_owned()), ..Default::default() },
     };
     let api: Api<Pod> = Api::namespaced(client, &pod.namespace().unwrap_or_default());

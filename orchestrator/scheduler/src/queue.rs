@@ -102,7 +102,9 @@ impl Queue {
             let Some(waiting) = self.pods.get_mut(&key) else { continue };
             let Some(tried_at) = waiting.tried_at else { continue };
             let earliest = tried_at + backoff(waiting.attempts.saturating_sub(1));
-            if earliest < until && let Some(rank) = self.backing_off.remove(&(until, key.clone())) {
+            if earliest < until
+                && let Some(rank) = self.backing_off.remove(&(until, key.clone()))
+            {
                 waiting.until = Some(earliest);
                 self.backing_off.insert((earliest, key), rank);
             }

@@ -27,7 +27,9 @@ fn pod(spec: Value) -> Pod {
 
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
-        (Value::Object(into), Value::Object(from)) => from.into_iter().for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value)),
+        (Value::Object(into), Value::Object(from)) => {
+            from.into_iter().for_each(|(key, value)| merge(into.entry(key).or_insert(Value::Null), value))
+        }
         (into, from) => *into = from,
     }
 }
@@ -59,7 +61,9 @@ fn every_reason_is_counted() {
     check(
         &three(),
         cpu("3"),
-        expect!["0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable."],
+        expect![
+            "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable."
+        ],
     );
 }
 
@@ -70,9 +74,13 @@ fn without_nodes_it_says_so() {
 
 #[test]
 fn labels_and_affinity_choose() {
-    check(&three(), json!({"nodeSelector": {"zone": "nowhere"}}), expect![
-        "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable."
-    ]);
+    check(
+        &three(),
+        json!({"nodeSelector": {"zone": "nowhere"}}),
+        expect![
+            "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable."
+        ],
+    );
     let required = |expression: Value| {
         json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
             {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}}})
@@ -113,7 +121,8 @@ fn pods_take_room_ports_and_give_them_back() {
         "resources": {"requests": {"cpu": "1500m"}}}]})));
     snapshot.put_pod("u1", "a", Arc::new(web.clone()));
     let refused = schedule(&web, &snapshot).unwrap_err().to_string();
-    expect!["0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."].assert_eq(&refused);
+    expect!["0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."]
+        .assert_eq(&refused);
     assert!(snapshot.remove_pod("u1"));
     assert_eq!(schedule(&web, &snapshot).unwrap(), "a");
     assert!(!snapshot.remove_pod("u1"));

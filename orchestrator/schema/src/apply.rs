@@ -6,9 +6,7 @@ mod merge;
 use serde_json::Value;
 
 use crate::field_set::{FieldSet, Place, Step, compare, fields_of};
-use crate::managed_fields::{
-    self, Entry, Manager, Operation, cap, changes, lose, nothing, read, tracked,
-};
+use crate::managed_fields::{self, Entry, Manager, Operation, cap, changes, lose, nothing, read, tracked};
 use crate::table::TypeRef;
 
 /// The manager of everything in an object that was written before anybody applied to it.
@@ -59,9 +57,7 @@ pub fn apply(
 ) -> Result<Applied, ApplyError> {
     let claims = config.pointer("/metadata/managedFields");
     if claims.is_some_and(|claims| !claims.as_array().is_some_and(Vec::is_empty)) {
-        return Err(ApplyError::BadRequest(
-            "metadata.managedFields must be nil".to_owned(),
-        ));
+        return Err(ApplyError::BadRequest("metadata.managedFields must be nil".to_owned()));
     }
     let zero = nothing(ty);
     let before = live.unwrap_or(&zero);
@@ -70,23 +66,14 @@ pub fn apply(
     let last = entries
         .iter()
         .position(|entry| entry.is_by(manager, Operation::Apply))
-        .map_or_else(
-            || Entry::new(manager, Operation::Apply),
-            |index| entries.remove(index),
-        );
+        .map_or_else(|| Entry::new(manager, Operation::Apply), |index| entries.remove(index));
     let fields = tracked(fields_of(config, ty), manager.subresource, ty);
-    let kept = entries
-        .iter()
-        .fold(fields.clone(), |kept, entry| kept.union(&entry.fields));
+    let kept = entries.iter().fold(fields.clone(), |kept, entry| kept.union(&entry.fields));
     let mut value = merged;
     merge::prune(&mut value, Place::root(ty), &last.fields, &kept);
 
     let comparison = compare(before, &value, ty);
-    let changed = tracked(
-        comparison.added.union(&comparison.modified),
-        manager.subresource,
-        ty,
-    );
+    let changed = tracked(comparison.added.union(&comparison.modified), manager.subresource, ty);
     let removed = tracked(comparison.removed, manager.subresource, ty);
     let conflicts = conflicts(&entries, &changed);
     if force == Force::No && !conflicts.is_empty() {
@@ -94,44 +81,20 @@ pub fn apply(
     }
     lose(&mut entries, &changed, &removed);
     let same = changed.is_empty() && removed.is_empty() && fields == last.fields;
-    let time = if same {
-        last.time.clone()
-    } else {
-        manager.time.to_owned()
-    };
-    entries.push(Entry {
-        fields,
-        time,
-        api_version: manager.api_version.to_owned(),
-        ..last
-    });
+    let time = if same { last.time.clone() } else { manager.time.to_owned() };
+    entries.push(Entry { fields, time, api_version: manager.api_version.to_owned(), ..last });
     cap(&mut entries);
-    Ok(Applied {
-        value,
-        managed_fields: managed_fields::write(entries),
-    })
+    Ok(Applied { value, managed_fields: managed_fields::write(entries) })
 }
 
 /// Objects from before managedFields get one entry for all that they have.
-fn known_entries(
-    live: Option<&Value>,
-    entries: &Value,
-    manager: Manager<'_>,
-    ty: Option<TypeRef>,
-) -> Vec<Entry> {
+fn known_entries(live: Option<&Value>, entries: &Value, manager: Manager<'_>, ty: Option<TypeRef>) -> Vec<Entry> {
     let mut entries = read(entries);
     if let (Some(live), true) = (live, entries.is_empty()) {
         let all = changes(None, live, "", ty);
-        let before = Manager {
-            name: BEFORE_FIRST_APPLY,
-            subresource: "",
-            ..manager
-        };
+        let before = Manager { name: BEFORE_FIRST_APPLY, subresource: "", ..manager };
         let fields = all.added.union(&all.modified);
-        entries.push(Entry {
-            fields,
-            ..Entry::new(before, Operation::Update)
-        });
+        entries.push(Entry { fields, ..Entry::new(before, Operation::Update) });
     }
     entries
 }
@@ -147,46 +110,30 @@ fn conflicts(entries: &[Entry], changed: &FieldSet) -> Vec<Conflict> {
             manager.push_str(&format!(" using {}", entry.api_version));
         }
         let paths = entry.fields.intersection(changed).paths();
-        conflicts.extend(paths.into_iter().map(|field| Conflict {
-            manager: manager.clone(),
-            field,
-        }));
+        conflicts.extend(paths.into_iter().map(|field| Conflict { manager: manager.clone(), field }));
     }
     conflicts
 }
 
 fn conflict_message(conflicts: &[Conflict]) -> String {
     if let [one] = conflicts {
-        return format!(
-            "Apply failed with 1 conflict: conflict with {}: {}",
-            one.manager, one.field
-        );
+        return format!("Apply failed with 1 conflict: conflict with {}: {}", one.manager, one.field);
     }
-    let mut managers: Vec<&str> = conflicts
-        .iter()
-        .map(|conflict| conflict.manager.as_str())
-        .collect();
+    let mut managers: Vec<&str> = conflicts.iter().map(|conflict| conflict.manager.as_str()).collect();
     managers.sort_unstable();
     managers.dedup();
     let mut lines = Vec::new();
     for manager in managers {
         lines.push(format!("conflicts with {manager}:"));
-        let own = conflicts
-            .iter()
-            .filter(|conflict| conflict.manager == manager);
+        let own = conflicts.iter().filter(|conflict| conflict.manager == manager);
         lines.extend(own.map(|conflict| format!("- {}", conflict.field)));
     }
-    format!(
-        "Apply failed with {} conflicts: {}",
-        conflicts.len(),
-        lines.join("\n")
-    )
+    format!("Apply failed with {} conflicts: {}", conflicts.len(), lines.join("\n"))
 }
 
 /// Where a list element of that step stands.
 fn position(list: &[Value], place: Place, step: &Step) -> Option<usize> {
-    list.iter()
-        .position(|value| place.step_of(value).as_ref() == Some(step))
+    list.iter().position(|value| place.step_of(value).as_ref() == Some(step))
 }
 
 #[cfg(test)]

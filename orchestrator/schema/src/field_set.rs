@@ -52,10 +52,7 @@ impl Step {
             Step::Index(index) => format!("[{index}]"),
             Step::Key(keys) => {
                 let map: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-                let keys: Vec<String> = map
-                    .iter()
-                    .map(|(key, value)| format!("{key}={value}"))
-                    .collect();
+                let keys: Vec<String> = map.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 format!("[{}]", keys.join(","))
             }
         }
@@ -93,9 +90,7 @@ impl FieldSet {
         let mut map = Map::new();
         for (step, child) in &self.children {
             let mut below = child.to_json();
-            if let (true, false, Value::Object(below)) =
-                (child.member, child.children.is_empty(), &mut below)
-            {
+            if let (true, false, Value::Object(below)) = (child.member, child.children.is_empty(), &mut below) {
                 below.insert(".".to_owned(), Value::Object(Map::new()));
             }
             map.insert(step.text(), below);
@@ -121,10 +116,7 @@ impl FieldSet {
     pub fn contains(&self, path: &[Step]) -> bool {
         match path.split_first() {
             None => self.member,
-            Some((step, rest)) => self
-                .children
-                .get(step)
-                .is_some_and(|child| child.contains(rest)),
+            Some((step, rest)) => self.children.get(step).is_some_and(|child| child.contains(rest)),
         }
     }
 
@@ -150,10 +142,7 @@ impl FieldSet {
         let mut set = self.clone();
         set.member |= other.member;
         for (step, child) in &other.children {
-            let merged = set
-                .children
-                .get(step)
-                .map_or_else(|| child.clone(), |own| own.union(child));
+            let merged = set.children.get(step).map_or_else(|| child.clone(), |own| own.union(child));
             set.children.insert(step.clone(), merged);
         }
         set
@@ -175,10 +164,7 @@ impl FieldSet {
             let kept = child.filter(other.children.get(step).unwrap_or(&nothing), keep);
             (!kept.is_empty()).then(|| (step.clone(), kept))
         });
-        FieldSet {
-            member: keep(self.member, other.member),
-            children: children.collect(),
-        }
+        FieldSet { member: keep(self.member, other.member), children: children.collect() }
     }
 
     /// Every path, readable, in order.

@@ -64,13 +64,7 @@ impl Entry {
     }
 
     fn read(value: &Value) -> Option<Self> {
-        let text = |name: &str| {
-            value
-                .get(name)
-                .and_then(Value::as_str)
-                .unwrap_or("")
-                .to_owned()
-        };
+        let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
         let operation = match text("operation").as_str() {
             "Apply" => Operation::Apply,
             "Update" => Operation::Update,
@@ -87,11 +81,7 @@ impl Entry {
     }
 
     fn to_json(&self) -> Value {
-        let operation = if self.operation == Operation::Apply {
-            "Apply"
-        } else {
-            "Update"
-        };
+        let operation = if self.operation == Operation::Apply { "Apply" } else { "Update" };
         let mut entry = Map::from_iter([
             ("manager".to_owned(), json!(self.manager)),
             ("operation".to_owned(), json!(operation)),
@@ -111,10 +101,7 @@ impl Entry {
 /// Reads `metadata.managedFields`. Entries that make no sense are dropped, as upstream does; so is the lone
 /// empty entry by which clients ask to clear the list.
 pub fn read(entries: &Value) -> Vec<Entry> {
-    entries
-        .as_array()
-        .map(|list| list.iter().filter_map(Entry::read).collect())
-        .unwrap_or_default()
+    entries.as_array().map(|list| list.iter().filter_map(Entry::read).collect()).unwrap_or_default()
 }
 
 /// Writes `metadata.managedFields` in upstream's order: appliers first, then by time, then by name.
@@ -143,9 +130,7 @@ pub fn entries_in_force(incoming: &Value, live: &Value, subresource: &str) -> Va
     }
     match incoming.as_array().map(Vec::as_slice) {
         Some([Value::Object(only)]) if only.is_empty() => Value::Array(Vec::new()),
-        Some(list) if !list.is_empty() && list.iter().all(|entry| Entry::read(entry).is_some()) => {
-            incoming.clone()
-        }
+        Some(list) if !list.is_empty() && list.iter().all(|entry| Entry::read(entry).is_some()) => incoming.clone(),
         _ => live.clone(),
     }
 }
@@ -166,26 +151,15 @@ pub fn track_update(
     }
     let mut entries = read(old_entries);
     let changed = comparison.added.union(&comparison.modified);
-    let own = match entries
-        .iter()
-        .position(|entry| entry.is_by(manager, Operation::Update))
-    {
+    let own = match entries.iter().position(|entry| entry.is_by(manager, Operation::Update)) {
         Some(index) => entries.swap_remove(index),
         None => Entry::new(manager, Operation::Update),
     };
     lose(&mut entries, &changed, &comparison.removed);
     let fields = own.fields.difference(&comparison.removed).union(&changed);
     // An entry that only lost fields keeps its time; one that wrote gets the write's.
-    let time = if fields == own.fields {
-        own.time.clone()
-    } else {
-        manager.time.to_owned()
-    };
-    entries.push(Entry {
-        fields,
-        time,
-        ..own
-    });
+    let time = if fields == own.fields { own.time.clone() } else { manager.time.to_owned() };
+    entries.push(Entry { fields, time, ..own });
     cap(&mut entries);
     write(entries)
 }
@@ -197,12 +171,7 @@ pub(crate) fn lose(entries: &mut [Entry], changed: &FieldSet, removed: &FieldSet
     }
 }
 
-pub(crate) fn changes(
-    old: Option<&Value>,
-    new: &Value,
-    subresource: &str,
-    ty: Option<TypeRef>,
-) -> Comparison {
+pub(crate) fn changes(old: Option<&Value>, new: &Value, subresource: &str, ty: Option<TypeRef>) -> Comparison {
     let comparison = match old {
         Some(old) => compare(old, new, ty),
         None => compare(&nothing(ty), new, ty),
@@ -225,16 +194,8 @@ pub(crate) fn nothing(ty: Option<TypeRef>) -> Value {
 
 /// Fields that the system owns are never tracked, nor what this road cannot write.
 pub(crate) fn tracked(mut set: FieldSet, subresource: &str, ty: Option<TypeRef>) -> FieldSet {
-    const SYSTEM: [&str; 8] = [
-        "name",
-        "namespace",
-        "creationTimestamp",
-        "selfLink",
-        "uid",
-        "generation",
-        "managedFields",
-        "resourceVersion",
-    ];
+    const SYSTEM: [&str; 8] =
+        ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"];
     let step = |name: &str| Step::Field(name.to_owned());
     for name in ["apiVersion", "kind"] {
         set.remove_below(&[step(name)]);
@@ -269,18 +230,12 @@ pub(crate) fn cap(entries: &mut Vec<Entry>) {
         let surplus = updates.len() - UPDATE_MANAGERS_MAX + 1;
         let mut ancient: Vec<Entry> = Vec::new();
         for old in updates.drain(..surplus) {
-            match ancient
-                .iter_mut()
-                .find(|entry| entry.api_version == old.api_version)
-            {
+            match ancient.iter_mut().find(|entry| entry.api_version == old.api_version) {
                 Some(entry) => {
                     entry.fields = entry.fields.union(&old.fields);
                     entry.time = old.time;
                 }
-                None => ancient.push(Entry {
-                    manager: ANCIENT.to_owned(),
-                    ..old
-                }),
+                None => ancient.push(Entry { manager: ANCIENT.to_owned(), ..old }),
             }
         }
         updates.append(&mut ancient);

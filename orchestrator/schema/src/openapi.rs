@@ -92,11 +92,7 @@ pub fn index<'a>(documents: impl IntoIterator<Item = (&'a str, &'a str)>) -> Val
 
 /// `api/v1`, `apis/apps/v1`: below `/openapi/v3/`.
 pub fn document_path(api_version: &str) -> String {
-    if api_version.contains('/') {
-        format!("apis/{api_version}")
-    } else {
-        format!("api/{api_version}")
-    }
+    if api_version.contains('/') { format!("apis/{api_version}") } else { format!("api/{api_version}") }
 }
 
 fn group_and_version(api_version: &str) -> (&str, &str) {

@@ -90,10 +90,7 @@ impl Context {
         match (value, self.failure.into_inner()) {
             (_, Some(text)) => Err(ParseError::Type(text)),
             (Err(error), None) => Err(ParseError::Syntax(error.to_string())),
-            (Ok(value), None) => Ok(Parsed {
-                value,
-                problems: self.problems.into_inner(),
-            }),
+            (Ok(value), None) => Ok(Parsed { value, problems: self.problems.into_inner() }),
         }
     }
 }
@@ -113,19 +110,11 @@ enum Segment<'p> {
     Index(usize),
 }
 
-const ROOT: &Path<'static> = &Path {
-    parent: None,
-    segment: Segment::Root,
-    depth: 0,
-};
+const ROOT: &Path<'static> = &Path { parent: None, segment: Segment::Root, depth: 0 };
 
 impl<'p> Path<'p> {
     fn child(&'p self, segment: Segment<'p>) -> Path<'p> {
-        Path {
-            parent: Some(self),
-            segment,
-            depth: self.depth + 1,
-        }
+        Path { parent: Some(self), segment, depth: self.depth + 1 }
     }
 
     /// `spec.containers[0].name`

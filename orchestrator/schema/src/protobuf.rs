@@ -30,9 +30,7 @@ pub struct Decoded {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// No magic: not this format at all (upstream's words).
-    #[error(
-        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
-    )]
+    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
     NotProtobuf,
     /// The bytes end inside a field, or a length or number cannot be.
     #[error("unexpected EOF")]
@@ -83,11 +81,7 @@ fn decode_at(bytes: &[u8], depth: usize) -> Result<Decoded, DecodeError> {
         object.insert("apiVersion".to_owned(), Value::String(api_version.clone()));
         object.insert("kind".to_owned(), Value::String(kind.clone()));
     }
-    Ok(Decoded {
-        api_version,
-        kind,
-        value,
-    })
+    Ok(Decoded { api_version, kind, value })
 }
 
 #[derive(Default)]
@@ -128,9 +122,7 @@ fn embedded_json(bytes: &[u8]) -> Result<Value, DecodeError> {
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
-    crate::parse(bytes, None)
-        .map(|parsed| parsed.value)
-        .map_err(|error| DecodeError::Embedded(error.to_string()))
+    crate::parse(bytes, None).map(|parsed| parsed.value).map_err(|error| DecodeError::Embedded(error.to_string()))
 }
 
 /// A `RawExtension`: JSON, or an envelope of its own.
@@ -138,11 +130,7 @@ fn embedded(bytes: &[u8], depth: usize) -> Result<Value, DecodeError> {
     if depth >= DEPTH_MAX {
         return Err(DecodeError::TooDeep);
     }
-    if bytes.starts_with(MAGIC) {
-        Ok(decode_at(bytes, depth)?.value)
-    } else {
-        embedded_json(bytes)
-    }
+    if bytes.starts_with(MAGIC) { Ok(decode_at(bytes, depth)?.value) } else { embedded_json(bytes) }
 }
 
 fn empty_object() -> Value {

@@ -35,9 +35,7 @@ fn already_canonical(text: &str) -> Option<&str> {
 
 fn parse(text: &str) -> Option<(i128, Format)> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let end = unsigned
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(unsigned.len());
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -45,14 +43,7 @@ fn parse(text: &str) -> Option<(i128, Format)> {
     }
     let (factor, exponent, format) = scale(suffix)?;
     let magnitude = amount(whole, fraction, factor, exponent);
-    Some((
-        if text.starts_with('-') {
-            -magnitude
-        } else {
-            magnitude
-        },
-        format,
-    ))
+    Some((if text.starts_with('-') { -magnitude } else { magnitude }, format))
 }
 
 /// `whole.fraction * factor * 10^exponent` in nano units, rounded up, capped.
@@ -62,9 +53,7 @@ fn amount(whole: &str, fraction: &str, factor: i128, exponent: i32) -> i128 {
     if significant == 0 {
         return 0;
     }
-    let shift = exponent
-        .saturating_add(9)
-        .saturating_sub(i32::try_from(fraction.len()).unwrap_or(i32::MAX));
+    let shift = exponent.saturating_add(9).saturating_sub(i32::try_from(fraction.len()).unwrap_or(i32::MAX));
     let mut value: i128 = 0;
     let mut dropped = false;
     let mut shift_left = shift;
@@ -80,9 +69,7 @@ fn amount(whole: &str, fraction: &str, factor: i128, exponent: i32) -> i128 {
         return MAX;
     };
     if shift_left >= 0 {
-        let scaled = 10i128
-            .checked_pow(shift_left.unsigned_abs())
-            .and_then(|power| value.checked_mul(power));
+        let scaled = 10i128.checked_pow(shift_left.unsigned_abs()).and_then(|power| value.checked_mul(power));
         return scaled.map_or(MAX, |scaled| scaled.min(MAX));
     }
     let Some(power) = 10i128.checked_pow(shift_left.unsigned_abs()) else {

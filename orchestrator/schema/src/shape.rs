@@ -91,9 +91,7 @@ fn is_omitted(value: &Value, field: &Field) -> bool {
         Container::List | Container::Map => !field.pointer && is_empty(value),
         Container::One => match field.element {
             Element::Object(_) => false,
-            Element::Scalar(
-                Scalar::Quantity | Scalar::IntOrString | Scalar::Raw | Scalar::FieldsV1,
-            ) => false,
+            Element::Scalar(Scalar::Quantity | Scalar::IntOrString | Scalar::Raw | Scalar::FieldsV1) => false,
             Element::Scalar(_) => !field.pointer && is_empty(value),
         },
     }
@@ -158,21 +156,14 @@ mod tests {
                 r#"{"metadata":{},"spec":{"template":{"metadata":{},"spec":{"containers":[]}},"updateStrategy":{}},"status":{"currentNumberScheduled":0,"desiredNumberScheduled":0,"numberMisscheduled":0,"numberReady":0}}"#
             ]],
         );
-        check(
-            "v1",
-            "ConfigMap",
-            json!({"data": {}}),
-            expect![[r#"{"metadata":{}}"#]],
-        );
+        check("v1", "ConfigMap", json!({"data": {}}), expect![[r#"{"metadata":{}}"#]]);
     }
 
     #[test]
     fn literal_defaults_fill_present_structs() {
         let mut value = json!({"spec": {"ports": [{"port": 1}, {"port": 2, "protocol": "UDP"}]}});
         fill_defaults(&mut value, table().by_kind("v1", "Service").unwrap());
-        expect![[
-            r#"{"spec":{"ports":[{"port":1,"protocol":"TCP"},{"port":2,"protocol":"UDP"}]}}"#
-        ]]
-        .assert_eq(&value.to_string());
+        expect![[r#"{"spec":{"ports":[{"port":1,"protocol":"TCP"},{"port":2,"protocol":"UDP"}]}}"#]]
+            .assert_eq(&value.to_string());
     }
 }

@@ -42,8 +42,8 @@ impl Table {
     pub fn by_kind(&'static self, api_version: &str, kind: &str) -> Option<TypeRef> {
         let exact = self.by_kind.get(&(api_version, kind));
         let index = exact.or_else(|| match kind {
-            "DeleteOptions" | "CreateOptions" | "UpdateOptions" | "PatchOptions" | "GetOptions"
-            | "ListOptions" | "WatchEvent" => self.by_kind.get(&("meta.k8s.io/v1", kind)),
+            "DeleteOptions" | "CreateOptions" | "UpdateOptions" | "PatchOptions" | "GetOptions" | "ListOptions"
+            | "WatchEvent" => self.by_kind.get(&("meta.k8s.io/v1", kind)),
             _ => None,
         })?;
         Some(self.at(*index))
@@ -58,12 +58,7 @@ impl Table {
     pub fn kinds(&'static self) -> impl Iterator<Item = KindFacts> {
         self.kinds.iter().map(|(index, cluster_scoped)| {
             let ty = self.at(*index);
-            KindFacts {
-                api_version: ty.api_version(),
-                kind: ty.short_name(),
-                cluster_scoped: *cluster_scoped,
-                ty,
-            }
+            KindFacts { api_version: ty.api_version(), kind: ty.short_name(), cluster_scoped: *cluster_scoped, ty }
         })
     }
 
@@ -138,18 +133,11 @@ impl TypeRef {
     }
 
     pub(crate) fn field_index(self, name: &str) -> Option<usize> {
-        self.0
-            .fields
-            .binary_search_by(|field| field.name.cmp(name))
-            .ok()
+        self.0.fields.binary_search_by(|field| field.name.cmp(name)).ok()
     }
 
     pub(crate) fn numbered(self, number: u32) -> Option<Numbered> {
-        let index = self
-            .0
-            .numbers
-            .binary_search_by_key(&number, |(number, _)| *number)
-            .ok()?;
+        let index = self.0.numbers.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         Some(self.0.numbers[index].1)
     }
 
@@ -284,9 +272,7 @@ pub enum Scalar {
 /// The type of a schema inside a CustomResourceDefinition.
 pub(crate) fn schema_props() -> TypeRef {
     const NAME: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
-    table()
-        .by_name(NAME)
-        .expect("the table has CustomResourceDefinition and all it names")
+    table().by_name(NAME).expect("the table has CustomResourceDefinition and all it names")
 }
 
 #[cfg(test)]
@@ -298,59 +284,27 @@ mod tests {
         for (api_version, kind, name) in [
             ("v1", "Pod", "io.k8s.api.core.v1.Pod"),
             ("apps/v1", "Deployment", "io.k8s.api.apps.v1.Deployment"),
-            (
-                "rbac.authorization.k8s.io/v1",
-                "Role",
-                "io.k8s.api.rbac.v1.Role",
-            ),
+            ("rbac.authorization.k8s.io/v1", "Role", "io.k8s.api.rbac.v1.Role"),
             ("autoscaling/v1", "Scale", "io.k8s.api.autoscaling.v1.Scale"),
             ("policy/v1", "Eviction", "io.k8s.api.policy.v1.Eviction"),
-            (
-                "authentication.k8s.io/v1",
-                "TokenRequest",
-                "io.k8s.api.authentication.v1.TokenRequest",
-            ),
-            (
-                "v1",
-                "DeleteOptions",
-                "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
-            ),
-            (
-                "apps/v1",
-                "DeleteOptions",
-                "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
-            ),
-            (
-                "v1",
-                "Status",
-                "io.k8s.apimachinery.pkg.apis.meta.v1.Status",
-            ),
-            (
-                "meta.k8s.io/v1",
-                "Table",
-                "io.k8s.apimachinery.pkg.apis.meta.v1.Table",
-            ),
+            ("authentication.k8s.io/v1", "TokenRequest", "io.k8s.api.authentication.v1.TokenRequest"),
+            ("v1", "DeleteOptions", "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"),
+            ("apps/v1", "DeleteOptions", "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"),
+            ("v1", "Status", "io.k8s.apimachinery.pkg.apis.meta.v1.Status"),
+            ("meta.k8s.io/v1", "Table", "io.k8s.apimachinery.pkg.apis.meta.v1.Table"),
             (
                 "apiregistration.k8s.io/v1",
                 "APIService",
                 "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService",
             ),
-            (
-                "metrics.k8s.io/v1beta1",
-                "PodMetrics",
-                "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics",
-            ),
+            ("metrics.k8s.io/v1beta1", "PodMetrics", "io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics"),
             (
                 "apiextensions.k8s.io/v1",
                 "CustomResourceDefinition",
                 "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
             ),
         ] {
-            assert_eq!(
-                table().by_kind(api_version, kind).map(TypeRef::name),
-                Some(name),
-                "{api_version} {kind}"
-            );
+            assert_eq!(table().by_kind(api_version, kind).map(TypeRef::name), Some(name), "{api_version} {kind}");
         }
         assert!(table().by_kind("v1", "Deployment").is_none());
     }
@@ -359,9 +313,7 @@ mod tests {
     fn inlined_structs_are_dissolved() {
         let volume = table().by_name("io.k8s.api.core.v1.Volume").unwrap();
         assert!(volume.field("configMap").is_some());
-        let rule = table()
-            .by_name("io.k8s.api.admissionregistration.v1.NamedRuleWithOperations")
-            .unwrap();
+        let rule = table().by_name("io.k8s.api.admissionregistration.v1.NamedRuleWithOperations").unwrap();
         assert!(rule.field("apiGroups").is_some() && rule.field("operations").is_some());
     }
 

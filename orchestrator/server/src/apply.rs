@@ -43,12 +43,8 @@ pub async fn apply(call: Call, bytes: Bytes) -> Result<Response, Status> {
 /// The live object with the configuration in it, and its managedFields.
 fn merged(call: &Call, options: &WriteOptions, (live, config): (Option<&Value>, &Value)) -> Result<Value, Status> {
     let (time, api_version) = (stamp::time(call.server.now()), call.entry.api_version());
-    let manager = Manager {
-        name: &options.manager,
-        api_version: &api_version,
-        subresource: call.subresource(),
-        time: &time,
-    };
+    let manager =
+        Manager { name: &options.manager, api_version: &api_version, subresource: call.subresource(), time: &time };
     let force = if call.query().flag("force") { Force::Yes } else { Force::No };
     let entries = live.map_or(&Value::Null, |live| &live["metadata"]["managedFields"]);
     let applied = apply::apply(live, config, entries, (manager, force), call.entry.ty);

@@ -31,12 +31,21 @@ pub struct Authenticators {
 
 impl Authenticators {
     /// Whom a token stands for, and for which of the wanted audiences (empty: the API's own): what TokenReview answers.
-    pub fn review(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<(Identity, Vec<String>), Unauthenticated> {
+    pub fn review(
+        &self,
+        token: &str,
+        audiences: &[String],
+        now: Timestamp,
+    ) -> Result<(Identity, Vec<String>), Unauthenticated> {
         if let Some(found) = self.service_accounts.review(token, audiences, now)? {
             return Ok(found);
         }
         let own = self.service_accounts.audiences();
-        let met: Vec<String> = if audiences.is_empty() { own.to_vec() } else { own.iter().filter(|own| audiences.contains(own)).cloned().collect() };
+        let met: Vec<String> = if audiences.is_empty() {
+            own.to_vec()
+        } else {
+            own.iter().filter(|own| audiences.contains(own)).cloned().collect()
+        };
         if met.is_empty() {
             return Err(Unauthenticated("the token is for other audiences".to_owned()));
         }

@@ -59,7 +59,9 @@ pub fn expected(call: &Call) -> Expected {
 
 /// Decodes and checks that the body is what the address takes; a body that names no type is taken to be it.
 pub fn decode(
-    (content_type, bytes): (&str, &Bytes), expected: &Expected, validation: FieldValidation,
+    (content_type, bytes): (&str, &Bytes),
+    expected: &Expected,
+    validation: FieldValidation,
 ) -> Result<Input, Status> {
     let media = content_type.split(';').next().unwrap_or_default().trim();
     let (value, problems) = match media {
@@ -99,12 +101,15 @@ pub fn check_type(value: &Value, expected: &Expected) -> Result<(), Status> {
     if !given_kind.is_empty() && given_kind != expected.kind {
         let version = given_version.rsplit('/').next().unwrap_or_default();
         let wanted = expected.kind;
-        let why = format!("{given_kind} in version \"{version}\" cannot be handled as a {wanted}: converting (unrecognized kind) to ({wanted}): unknown conversion");
+        let why = format!(
+            "{given_kind} in version \"{version}\" cannot be handled as a {wanted}: converting (unrecognized kind) to ({wanted}): unknown conversion"
+        );
         return Err(Status::bad_request(why));
     }
     if !given_version.is_empty() && given_version != expected.api_version {
         let wanted = &expected.api_version;
-        let why = format!("the API version in the data ({given_version}) does not match the expected API version ({wanted})");
+        let why =
+            format!("the API version in the data ({given_version}) does not match the expected API version ({wanted})");
         return Err(Status::bad_request(why));
     }
     Ok(())

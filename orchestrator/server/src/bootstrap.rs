@@ -66,7 +66,8 @@ pub fn desired(settings: &Settings) -> Vec<Desired> {
 /// Creates what is missing and repairs the rest; again is harmless. `client` must be a master. One list per kind,
 /// then only what differs, many at a time. Returns how many objects were written.
 pub async fn ensure(client: &Client, settings: &Settings) -> Result<usize, EnsureError> {
-    let (first, rest): (Vec<_>, Vec<_>) = desired(settings).into_iter().partition(|desired| desired.list == objects::NAMESPACES);
+    let (first, rest): (Vec<_>, Vec<_>) =
+        desired(settings).into_iter().partition(|desired| desired.list == objects::NAMESPACES);
     Ok(ensure_all(client, first).await? + ensure_all(client, rest).await?)
 }
 
@@ -77,7 +78,8 @@ async fn ensure_all(client: &Client, desired: Vec<Desired>) -> Result<usize, Ens
     let listed = stream::iter(lists).map(|path| list(client, path)).buffer_unordered(CONCURRENT);
     let parts: Vec<HashMap<String, Value>> = listed.try_collect().await?;
     let present: HashMap<String, Value> = parts.into_iter().flatten().collect();
-    let steps = desired.into_iter().filter_map(|desired| step(&desired, present.get(&identity(desired.list, &desired.object))));
+    let steps =
+        desired.into_iter().filter_map(|desired| step(&desired, present.get(&identity(desired.list, &desired.object))));
     let steps: Vec<Step> = steps.collect();
     let count = steps.len();
     stream::iter(steps).map(Ok).try_for_each_concurrent(CONCURRENT, |step| carry_out(client, step)).await?;

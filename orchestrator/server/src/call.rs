@@ -103,7 +103,8 @@ impl WriteOptions {
         }
         let agent = call.header(http::header::USER_AGENT);
         let manager = query.get("fieldManager").unwrap_or_else(|| agent.split('/').next().unwrap_or_default());
-        let manager: String = if manager.is_empty() { "unknown".to_owned() } else { manager.chars().take(128).collect() };
+        let manager: String =
+            if manager.is_empty() { "unknown".to_owned() } else { manager.chars().take(128).collect() };
         let dry_run = query.get("dryRun").is_some();
         Ok(Self { dry_run, manager, validation, tracking: Tracking::Changes })
     }

@@ -41,18 +41,29 @@ pub const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     #[error("cannot {what} {path}")]
-    File { what: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    File {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{path} is not what it should be: {problem}")]
     Malformed { path: PathBuf, problem: String },
     #[error("cannot issue a certificate for {subject}")]
-    Issue { subject: String, #[source] source: rcgen::Error },
+    Issue {
+        subject: String,
+        #[source]
+        source: rcgen::Error,
+    },
     #[error("a certificate carries at most {max} groups, {given} are asked for")]
     TooManyGroups { given: usize, max: usize },
     #[error("the certificate request cannot be signed: {0}")]
     Request(String),
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),
-    #[error("{0} exists: another program is writing the kubeconfig, or one was killed while doing so; remove it if none is")]
+    #[error(
+        "{0} exists: another program is writing the kubeconfig, or one was killed while doing so; remove it if none is"
+    )]
     Locked(PathBuf),
 }
 
@@ -66,7 +77,13 @@ pub struct Sans {
 impl Sans {
     /// What every server answers to, with its host name, the address of Service `kubernetes` and the operator's extras.
     pub fn new(hostname: &str, service: IpAddr, extra: &[String]) -> Self {
-        let fixed = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+        let fixed = [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+        ];
         let mut sans = Self::default();
         for name in fixed.into_iter().chain([hostname, "127.0.0.1", "::1"]).chain(extra.iter().map(String::as_str)) {
             sans.add(name);
@@ -200,7 +217,13 @@ impl Certificates {
 
     /// Signs a PEM certificate request with the subject and names that it asks for; whether it may have them was
     /// decided before (approval). `life` is cut to [`LEAF_LIFE`].
-    pub fn sign_request(&self, request: &str, usage: Usage, life: Duration, now: Timestamp) -> Result<String, CertificateError> {
+    pub fn sign_request(
+        &self,
+        request: &str,
+        usage: Usage,
+        life: Duration,
+        now: Timestamp,
+    ) -> Result<String, CertificateError> {
         issue::request(&self.authority.issuer, request, usage, (now, life.min(LEAF_LIFE)))
     }
 

@@ -118,7 +118,8 @@ pub fn meta(value: &Value, kind: &Kind) -> Meta {
     let labels = metadata["labels"].as_object();
     let labels = labels.map(|map| map.iter().map(|(key, value)| (key.clone(), text(value))).collect());
     let owners = metadata["ownerReferences"].as_array();
-    let mut owners: Vec<String> = owners.map(|list| list.iter().map(|owner| text(&owner["uid"])).collect()).unwrap_or_default();
+    let mut owners: Vec<String> =
+        owners.map(|list| list.iter().map(|owner| text(&owner["uid"])).collect()).unwrap_or_default();
     owners.sort_unstable();
     let mut fields: Vec<_> = (kind.fields)(value).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     fields.sort_unstable();

@@ -356,7 +356,8 @@ fn policy(name: &str) -> Result<Policy, Status> {
         "Foreground" => Ok(Policy::Foreground),
         "Orphan" => Ok(Policy::Orphan),
         other => {
-            let message = format!("Unsupported value: \"{other}\": supported values: \"Background\", \"Foreground\", \"Orphan\"");
+            let message =
+                format!("Unsupported value: \"{other}\": supported values: \"Background\", \"Foreground\", \"Orphan\"");
             let problem = Problem { reason: "FieldValueNotSupported", field: "propagationPolicy".to_owned(), message };
             Err(Status::invalid_kind(("", "DeleteOptions"), "", &[problem]))
         }

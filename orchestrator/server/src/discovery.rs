@@ -105,7 +105,11 @@ impl Group<'_> {
             let resources: Vec<Value> = kinds.iter().map(|kind| aggregated_resource(kind)).collect();
             json!({ "version": version, "freshness": "Current", "resources": resources })
         });
-        let metadata = if self.name.is_empty() { json!({ "creationTimestamp": null }) } else { json!({ "name": self.name, "creationTimestamp": null }) };
+        let metadata = if self.name.is_empty() {
+            json!({ "creationTimestamp": null })
+        } else {
+            json!({ "name": self.name, "creationTimestamp": null })
+        };
         json!({ "metadata": metadata, "versions": versions.collect::<Vec<_>>() })
     }
 }
@@ -171,7 +175,8 @@ fn aggregated(groups: &[&Group<'_>]) -> (Bytes, String) {
 
 fn aggregated_resource(kind: &Kind) -> Value {
     let scope = if kind.scope == Scope::Namespaced { "Namespaced" } else { "Cluster" };
-    let response = |(group, version, name): (&str, &str, &str)| json!({ "group": group, "version": version, "kind": name });
+    let response =
+        |(group, version, name): (&str, &str, &str)| json!({ "group": group, "version": version, "kind": name });
     let own = (kind.group, kind.version, kind.kind);
     let mut resource = json!({
         "resource": kind.plural, "responseKind": response(own), "scope": scope,
@@ -183,9 +188,9 @@ fn aggregated_resource(kind: &Kind) -> Value {
     if !kind.categories.is_empty() {
         resource["categories"] = kind.categories.into();
     }
-    let subresources = kind.subresources.iter().map(|sub| {
-        json!({ "subresource": sub.name, "responseKind": response(sub.kind.unwrap_or(own)), "verbs": sub.verbs })
-    });
+    let subresources = kind.subresources.iter().map(
+        |sub| json!({ "subresource": sub.name, "responseKind": response(sub.kind.unwrap_or(own)), "verbs": sub.verbs }),
+    );
     if !kind.subresources.is_empty() {
         resource["subresources"] = subresources.collect();
     }

@@ -102,7 +102,9 @@ async fn start(call: &Call) -> Result<(Arc<dyn Snapshot>, Option<Key>), Status> 
 
 /// Up to `limit` objects that match, and the last one when more follow.
 fn collect(
-    call: &Call, snapshot: &dyn Snapshot, (after, limit, selector): (Option<&Key>, usize, &Selector),
+    call: &Call,
+    snapshot: &dyn Snapshot,
+    (after, limit, selector): (Option<&Key>, usize, &Selector),
 ) -> (Vec<Arc<Object>>, Option<Key>) {
     let namespace = scope(call);
     let id = call.entry.id();

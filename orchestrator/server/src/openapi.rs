@@ -42,7 +42,8 @@ impl OpenApi {
         let wanted = path.join("/");
         let found = documents.iter().find(|(version, _)| openapi::document_path(version) == wanted);
         let (_, document) = found.ok_or_else(Status::no_such_path)?;
-        let etag = HeaderValue::from_str(&format!("\"{}\"", document.hash)).expect("a hash is made of header characters");
+        let etag =
+            HeaderValue::from_str(&format!("\"{}\"", document.hash)).expect("a hash is made of header characters");
         if headers.get(header::IF_NONE_MATCH) == Some(&etag) {
             return Ok(reply::not_modified());
         }

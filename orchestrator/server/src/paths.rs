@@ -14,7 +14,9 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 const CHECKS: &[&str] = &["ping", "log", "store"];
 
 pub fn serve(
-    server: &Server, (method, path): (&Method, &str), (headers, form): (&HeaderMap, Form),
+    server: &Server,
+    (method, path): (&Method, &str),
+    (headers, form): (&HeaderMap, Form),
 ) -> Result<Response, Status> {
     if method != Method::GET && method != Method::HEAD {
         return Err(Status::method_not_allowed());
@@ -78,7 +80,11 @@ fn platform() -> &'static str {
 
 fn probe(server: &Server, (kind, rest): (&str, &[&str]), path: &str) -> Result<Response, Status> {
     if let [check] = rest {
-        return if CHECKS.contains(check) { Ok(reply::probe(true, "ok".to_owned())) } else { Err(Status::no_such_path()) };
+        return if CHECKS.contains(check) {
+            Ok(reply::probe(true, "ok".to_owned()))
+        } else {
+            Err(Status::no_such_path())
+        };
     }
     let _ = (server.store.snapshot(), path);
     Ok(reply::probe(true, verbose(kind)))

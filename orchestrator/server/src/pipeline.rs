@@ -52,7 +52,8 @@ async fn record(mut request: Request, next: Next) -> Response {
     if response.status() != http::StatusCode::NOT_FOUND {
         metrics::counter!("apiserver_request_total", &labels).increment(1);
         if !route.is_long_running() {
-            metrics::histogram!("apiserver_request_duration_seconds", &labels[..4]).record(begun.elapsed().as_secs_f64());
+            metrics::histogram!("apiserver_request_duration_seconds", &labels[..4])
+                .record(begun.elapsed().as_secs_f64());
         }
     }
     response
@@ -149,7 +150,10 @@ fn impersonated(server: &Server, asks: &Identity, headers: &HeaderMap) -> Result
 }
 
 fn may_impersonate(
-    server: &Server, asks: &Identity, (group, resource, subresource): (&str, &str, &str), (namespace, name): (&str, &str),
+    server: &Server,
+    asks: &Identity,
+    (group, resource, subresource): (&str, &str, &str),
+    (namespace, name): (&str, &str),
 ) -> Result<(), Status> {
     let attributes = Attributes {
         verb: "impersonate".to_owned(),

@@ -58,7 +58,10 @@ pub fn check_list_options(query: &Query, is_watch: bool) -> Result<(), Status> {
             forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
         }
         if !initial && matching.is_some() {
-            forbid("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+            forbid(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            );
         }
         if initial && matching.is_some_and(|matching| matching != "NotOlderThan") {
             forbid("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");

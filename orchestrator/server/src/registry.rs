@@ -61,7 +61,8 @@ impl Registry {
         }
         let namespaces = store.resource("namespaces").await?;
         let mut registry = Self { entries: Vec::new(), by_plural: HashMap::new(), ids, namespaces };
-        let virtual_kinds = reviews::KINDS.iter().filter(|virtual_kind| !kinds.iter().any(|kind| same(kind, virtual_kind)));
+        let virtual_kinds =
+            reviews::KINDS.iter().filter(|virtual_kind| !kinds.iter().any(|kind| same(kind, virtual_kind)));
         for kind in kinds.iter().chain(virtual_kinds) {
             registry.add(kind, hub_of(kind, kinds));
         }

@@ -146,7 +146,8 @@ impl Status {
 
     pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         let accepted = accepted.join(", ");
-        let message = format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+        let message =
+            format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
         Self::new(415, "UnsupportedMediaType", message)
     }
 
@@ -197,7 +198,9 @@ impl Status {
 
     pub fn server_timeout(kind: &Kind, operation: &str) -> Self {
         let resource = qualified(kind.group, kind.plural);
-        let message = format!("The {operation} operation against {resource} could not be completed at this time, please try again.");
+        let message = format!(
+            "The {operation} operation against {resource} could not be completed at this time, please try again."
+        );
         Self::new(500, "ServerTimeout", message).about(kind.group, kind.plural, "")
     }
 
@@ -215,9 +218,7 @@ impl Status {
     pub fn store(error: Error, kind: &Kind, name: &str) -> Self {
         match error {
             Error::Guard { found, .. } => Self::found(found, kind, name),
-            Error::Expired { asked, oldest } => {
-                Self::expired(format!("too old resource version: {asked} ({oldest})"))
-            }
+            Error::Expired { asked, oldest } => Self::expired(format!("too old resource version: {asked} ({oldest})")),
             Error::TooNew { asked, current } => Self::too_new(asked, current),
             Error::Full(what) => Self::too_many_requests(what, 1),
             Error::Unavailable(why) => Self::unavailable(why),

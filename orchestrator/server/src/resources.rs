@@ -24,7 +24,8 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
         Err(status) => return status.into_response(),
     };
     if let Some(path) = &route.attributes.path {
-        return paths::serve(&server, (&parts.method, path), (&parts.headers, form)).unwrap_or_else(Status::into_response);
+        return paths::serve(&server, (&parts.method, path), (&parts.headers, form))
+            .unwrap_or_else(Status::into_response);
     }
     let asked = &route.attributes;
     let Some(entry) = server.registry.find(&asked.group, &asked.version, &asked.resource).cloned() else {

@@ -13,19 +13,47 @@ use crate::{body, forms, subresources};
 
 pub static KINDS: &[&Kind] = &[
     &review(("", "bindings", "Binding"), Scope::Namespaced, "io.k8s.api.core.v1.Binding"),
-    &review((AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview"), Scope::Cluster, "io.k8s.api.authentication.v1.SelfSubjectReview"),
-    &review((AUTHENTICATION, "tokenreviews", "TokenReview"), Scope::Cluster, "io.k8s.api.authentication.v1.TokenReview"),
-    &review((AUTHORIZATION, "localsubjectaccessreviews", "LocalSubjectAccessReview"), Scope::Namespaced, "io.k8s.api.authorization.v1.LocalSubjectAccessReview"),
-    &review((AUTHORIZATION, "selfsubjectaccessreviews", "SelfSubjectAccessReview"), Scope::Cluster, "io.k8s.api.authorization.v1.SelfSubjectAccessReview"),
-    &review((AUTHORIZATION, "selfsubjectrulesreviews", "SelfSubjectRulesReview"), Scope::Cluster, "io.k8s.api.authorization.v1.SelfSubjectRulesReview"),
-    &review((AUTHORIZATION, "subjectaccessreviews", "SubjectAccessReview"), Scope::Cluster, "io.k8s.api.authorization.v1.SubjectAccessReview"),
+    &review(
+        (AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview"),
+        Scope::Cluster,
+        "io.k8s.api.authentication.v1.SelfSubjectReview",
+    ),
+    &review(
+        (AUTHENTICATION, "tokenreviews", "TokenReview"),
+        Scope::Cluster,
+        "io.k8s.api.authentication.v1.TokenReview",
+    ),
+    &review(
+        (AUTHORIZATION, "localsubjectaccessreviews", "LocalSubjectAccessReview"),
+        Scope::Namespaced,
+        "io.k8s.api.authorization.v1.LocalSubjectAccessReview",
+    ),
+    &review(
+        (AUTHORIZATION, "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+        Scope::Cluster,
+        "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
+    ),
+    &review(
+        (AUTHORIZATION, "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+        Scope::Cluster,
+        "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
+    ),
+    &review(
+        (AUTHORIZATION, "subjectaccessreviews", "SubjectAccessReview"),
+        Scope::Cluster,
+        "io.k8s.api.authorization.v1.SubjectAccessReview",
+    ),
 ];
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const AUTHORIZATION: &str = "authorization.k8s.io";
 
 /// A create-only kind. Its plural without the `s` is its singular.
-const fn review((group, plural, kind): (&'static str, &'static str, &'static str), scope: Scope, schema: &'static str) -> Kind {
+const fn review(
+    (group, plural, kind): (&'static str, &'static str, &'static str),
+    scope: Scope,
+    schema: &'static str,
+) -> Kind {
     Kind {
         group,
         version: "v1",

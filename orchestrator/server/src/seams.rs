@@ -71,9 +71,13 @@ pub struct Attributes {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    Allowed { reason: String },
+    Allowed {
+        reason: String,
+    },
     /// `reason` may be empty; it is shown to the client behind the standard text.
-    Denied { reason: String },
+    Denied {
+        reason: String,
+    },
 }
 
 /// What an identity may do in a namespace, for SelfSubjectRulesReview: RBAC's rule objects as JSON.

@@ -196,7 +196,8 @@ fn set_requirement(term: &str) -> Result<(&str, Test), String> {
         return Ok((term, Test::Exists));
     };
     let rest = rest.trim();
-    let (word, set) = rest.split_once('(').ok_or_else(|| format!("found '{rest}', expected: in, notin, =, ==, !=, gt, lt"))?;
+    let (word, set) =
+        rest.split_once('(').ok_or_else(|| format!("found '{rest}', expected: in, notin, =, ==, !=, gt, lt"))?;
     let set = set.strip_suffix(')').ok_or_else(|| format!("found '{set}', expected: ',', or ')'"))?;
     let values = set.split(',').map(label_value).collect::<Result<Vec<_>, _>>()?;
     match word.trim() {

@@ -62,7 +62,12 @@ pub enum Transport {
 }
 
 /// Serves until `stop`, then ends gracefully. Run one for each bound address, in the owner's `JoinSet`.
-pub async fn serve(listener: TcpListener, transport: Transport, router: Router, (limits, stop): (Limits, CancellationToken)) {
+pub async fn serve(
+    listener: TcpListener,
+    transport: Transport,
+    router: Router,
+    (limits, stop): (Limits, CancellationToken),
+) {
     let graceful = GracefulShutdown::new();
     let server = Arc::new(Server { builder: builder(), transport, router });
     let permits = Arc::new(Semaphore::new(limits.connections_max));
@@ -128,7 +133,12 @@ impl Server {
         }
     }
 
-    async fn requests(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: Peer, watcher: Watcher) {
+    async fn requests(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: Peer,
+        watcher: Watcher,
+    ) {
         let address = peer.address;
         let router = self.router.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {

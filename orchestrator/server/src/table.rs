@@ -7,7 +7,13 @@ use crate::kinds::Column;
 
 /// Columns of a kind that names none.
 const PLAIN: &[Column] = &[
-    Column { name: "Name", r#type: "string", format: "name", description: "Name must be unique within a namespace.", priority: 0 },
+    Column {
+        name: "Name",
+        r#type: "string",
+        format: "name",
+        description: "Name must be unique within a namespace.",
+        priority: 0,
+    },
     Column { name: "Created At", r#type: "date", format: "", description: "When the object was created.", priority: 0 },
 ];
 
@@ -43,7 +49,8 @@ pub fn row(call: &Call, object: &Value) -> Value {
         "Object" => json!({ "cells": cells, "object": object }),
         _ => {
             let metadata = &object["metadata"];
-            let partial = json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata });
+            let partial =
+                json!({ "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata });
             json!({ "cells": cells, "object": partial })
         }
     }

@@ -43,7 +43,8 @@ impl Source for Tap {
             resource: plural.to_owned(),
             ..Attributes::default()
         };
-        let reader = Reader { server: self.server.clone(), identity: self.identity.clone(), attributes, entry, watch: None };
+        let reader =
+            Reader { server: self.server.clone(), identity: self.identity.clone(), attributes, entry, watch: None };
         stream::unfold(reader, |mut reader| async move {
             let events = reader.next().await;
             Some((stream::iter(events), reader))
@@ -85,7 +86,12 @@ impl Reader {
     async fn list(&mut self) -> Vec<RawEvent> {
         let (server, id) = (&self.server, self.entry.id());
         if let Decision::Denied { reason } = server.authorizer.authorize(&self.identity, &self.attributes) {
-            tracing::warn!(user = self.identity.user, plural = self.entry.kind.plural, reason, "an informer may not read");
+            tracing::warn!(
+                user = self.identity.user,
+                plural = self.entry.kind.plural,
+                reason,
+                "an informer may not read"
+            );
             tokio::time::sleep(RETRY).await;
             return Vec::new();
         }

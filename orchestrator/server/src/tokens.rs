@@ -256,9 +256,12 @@ impl TokenIssuer {
             ("v1", "Pod") => ("pods", bindings.namespace.as_str()),
             ("v1", "Secret") => ("secrets", bindings.namespace.as_str()),
             ("v1", "Node") => ("nodes", ""),
-            _ => return Err(Status::bad_request(format!("cannot bind token to object of type {version}, Kind={kind}"))),
+            _ => {
+                return Err(Status::bad_request(format!("cannot bind token to object of type {version}, Kind={kind}")));
+            }
         };
-        let meta = self.bound.meta(storage, namespace, name).ok_or_else(|| Status::not_found_resource(("", storage), name))?;
+        let meta =
+            self.bound.meta(storage, namespace, name).ok_or_else(|| Status::not_found_resource(("", storage), name))?;
         if !text("uid").is_empty() && text("uid") != meta.uid {
             return Err(other_uid(storage, name, text("uid")));
         }
@@ -301,7 +304,9 @@ impl IssueToken for TokenIssuer {
             self.bind(&mut bindings, &request["spec"]["boundObjectRef"])?;
         }
         let audiences = request["spec"]["audiences"].as_array();
-        let audiences = audiences.map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect()).unwrap_or_default();
+        let audiences = audiences
+            .map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+            .unwrap_or_default();
         let now = Timestamp::now();
         let grant = Grant { bindings, audiences, seconds };
         let (token, claims) = self.sign(grant, now).map_err(|error| Status::internal(error.to_string()))?;

@@ -138,7 +138,8 @@ fn check_preconditions(call: &Call, new: &Value, stored: &Object) -> Result<(), 
     if !revision.is_empty() && revision != "0" && revision != stored.revision.to_string() {
         if revision.parse::<u64>().is_err() {
             let message = format!("Invalid value: \"{revision}\": must be a number");
-            let problem = Problem { reason: "FieldValueInvalid", field: "metadata.resourceVersion".to_owned(), message };
+            let problem =
+                Problem { reason: "FieldValueInvalid", field: "metadata.resourceVersion".to_owned(), message };
             return Err(Status::invalid(kind, name, &[problem]));
         }
         return Err(Status::modified(kind, name));
@@ -171,7 +172,9 @@ fn leaves(new: &Value, old: &Value) -> bool {
 }
 
 async fn finish(
-    call: &Call, options: &WriteOptions, (mut new, managed_fields, stored, key): (Value, Value, &Arc<Object>, Key),
+    call: &Call,
+    options: &WriteOptions,
+    (mut new, managed_fields, stored, key): (Value, Value, &Arc<Object>, Key),
     mut request: AdmissionRequest<'_>,
 ) -> Result<Option<Written>, Status> {
     let (server, kind, name) = (&call.server, call.kind(), call.name());

@@ -72,7 +72,8 @@ impl Checkpoint {
     pub fn load(&self) -> Result<State, Error> {
         let database = self.database.as_ref().expect("it was just opened");
         let state = load(database).map_err(|error| failed(&error))?;
-        state.ok_or_else(|| Error::Corrupt(format!("{NAME} holds rows that do not read back: restore it from a backup")))
+        state
+            .ok_or_else(|| Error::Corrupt(format!("{NAME} holds rows that do not read back: restore it from a backup")))
     }
 
     /// Makes these rows what they are in `state`, durably and all at once.
@@ -196,7 +197,9 @@ fn read_charge_name(name: &[u8]) -> Option<(Key, Arc<str>)> {
 
 fn failed(error: &redb::Error) -> Error {
     match error {
-        redb::Error::Io(cause) if !matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+        redb::Error::Io(cause)
+            if !matches!(cause.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+        {
             Error::Unavailable(format!("{NAME} cannot be used: {cause}"))
         }
         redb::Error::PreviousIo => Error::Unavailable(format!("{NAME} cannot be used: {error}")),

@@ -146,7 +146,11 @@ async fn quotas_and_pools_are_all_or_nothing(bench: &Bench) {
     bench.commit(Vec::new(), vec![charge(2, 3), take(7, "a/x")]).await.expect("there is room");
 
     let over = bench.commit(Vec::new(), vec![charge(1, 3), charge(1, 3), put(bench.pod("a/y"), "1")]).await;
-    assert_eq!(over.map(drop), refused(1, Found::QuotaExceeded { used: 3, hard: 3 }), "charges of one transaction add up");
+    assert_eq!(
+        over.map(drop),
+        refused(1, Found::QuotaExceeded { used: 3, hard: 3 }),
+        "charges of one transaction add up"
+    );
     let taken = bench.commit(Vec::new(), vec![take(8, "a/y"), take(7, "a/y"), charge(1, 3)]).await;
     assert_eq!(taken.map(drop), refused(1, Found::Allocated), "a value has one holder");
     let snapshot = bench.store.snapshot();

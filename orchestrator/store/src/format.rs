@@ -30,7 +30,9 @@ pub(crate) fn identify(disk: &dyn Disk) -> Result<Identity, Error> {
         return migrate(disk, &String::from_utf8_lossy(&bytes));
     }
     if names.iter().any(|name| name == super::checkpoint::NAME || name.starts_with("log-")) {
-        return Err(corrupt("is missing, but the directory holds data: restore the file, or the directory from a backup"));
+        return Err(corrupt(
+            "is missing, but the directory holds data: restore the file, or the directory from a backup",
+        ));
     }
     let (node, salt) = Uuid::new_v4().as_u64_pair();
     let identity = Identity { node: node.max(1), salt };
@@ -45,7 +47,9 @@ fn migrate(_: &dyn Disk, text: &str) -> Result<Identity, Error> {
     match number {
         Some(FORMAT) => {}
         Some(other) => {
-            let text = format!("says {other}, this program reads {FORMAT}: run the program that wrote it, or one that is newer");
+            let text = format!(
+                "says {other}, this program reads {FORMAT}: run the program that wrote it, or one that is newer"
+            );
             return Err(corrupt(&text));
         }
         None => return Err(corrupt("is not readable: restore the file, or the directory from a backup")),

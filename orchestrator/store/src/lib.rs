@@ -105,7 +105,13 @@ pub trait Snapshot: Send + Sync {
     fn get(&self, key: &Key) -> Option<Arc<Object>>;
     /// Objects in key order (namespace, name). `namespace: None` is all of them. Starts after `after`; at most
     /// `limit` (0: no limit).
-    fn list(&self, resource: ResourceId, namespace: Option<&str>, after: Option<&Key>, limit: usize) -> Vec<Arc<Object>>;
+    fn list(
+        &self,
+        resource: ResourceId,
+        namespace: Option<&str>,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Vec<Arc<Object>>;
     /// How many objects `list` would give without `after` and `limit`.
     fn count(&self, resource: ResourceId, namespace: Option<&str>) -> usize;
     /// What `Charge` has added up for this counter of a quota; 0 when nothing was charged.

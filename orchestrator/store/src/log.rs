@@ -173,7 +173,16 @@ impl Tail {
         let length = segment_bytes.min(FIRST_SEGMENT_BYTES);
         let mut chain = Chain::new(salt);
         let segment = Segment::create(&*disk, None, (1, length), &Facts::default(), &mut chain)?;
-        Ok(Self { disk, segment_bytes, chain, segment, sealed: Vec::new(), facts: Facts::default(), spare: None, starved: Arc::default() })
+        Ok(Self {
+            disk,
+            segment_bytes,
+            chain,
+            segment,
+            sealed: Vec::new(),
+            facts: Facts::default(),
+            spare: None,
+            starved: Arc::default(),
+        })
     }
 
     pub fn salt(&self) -> u64 {
@@ -227,7 +236,8 @@ impl Tail {
     /// What need not be waited for: dropping old segments, preparing the next one.
     fn tidy(&mut self) {
         if let Some(floor) = self.facts.purged {
-            let gone = self.sealed.iter().take_while(|segment| segment.last_index.is_none_or(|last| last <= floor.index));
+            let gone =
+                self.sealed.iter().take_while(|segment| segment.last_index.is_none_or(|last| last <= floor.index));
             let gone = gone.count();
             for segment in self.sealed.drain(..gone) {
                 // One by one and synced, so that no crash leaves a hole.
@@ -245,7 +255,9 @@ impl Tail {
 
     /// Makes the next segment aside; tries again after it failed.
     fn prepare(&mut self) {
-        if let Some(Err(error)) = self.spare.take_if(|spare| spare.is_finished() && self.starved.lock().is_some()).map(joined) {
+        if let Some(Err(error)) =
+            self.spare.take_if(|spare| spare.is_finished() && self.starved.lock().is_some()).map(joined)
+        {
             tracing::warn!(%error, "there is no room for the next log segment; writes are refused");
         }
         if self.spare.is_some() {

@@ -155,7 +155,12 @@ impl Machine {
         Ok(())
     }
 
-    fn put(&mut self, revision: Revision, (key, meta, payload): (&Key, &Meta, &Payload), applied: &mut Applied) -> Arc<Object> {
+    fn put(
+        &mut self,
+        revision: Revision,
+        (key, meta, payload): (&Key, &Meta, &Payload),
+        applied: &mut Applied,
+    ) -> Arc<Object> {
         let existing = self.root.objects.get(key);
         if let Some(same) = existing.filter(|object| *object.meta == *meta && object.payload == *payload) {
             return same.clone();

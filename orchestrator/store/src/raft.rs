@@ -141,7 +141,11 @@ impl RaftStore {
             _ => None,
         });
         if starved {
-            return if puts.next().is_some() { Err(Error::Full("the disk of the data directory is full")) } else { Ok(()) };
+            return if puts.next().is_some() {
+                Err(Error::Full("the disk of the data directory is full"))
+            } else {
+                Ok(())
+            };
         }
         let created = puts.any(|key| !root.objects.contains_key(key));
         if created { Err(Error::Full("the state has reached its size limit: delete something first")) } else { Ok(()) }

@@ -86,7 +86,13 @@ impl Snapshot for Root {
         self.objects.get(key).cloned()
     }
 
-    fn list(&self, resource: ResourceId, namespace: Option<&str>, after: Option<&Key>, limit: usize) -> Vec<Arc<Object>> {
+    fn list(
+        &self,
+        resource: ResourceId,
+        namespace: Option<&str>,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Vec<Arc<Object>> {
         let prefix = Key::prefix(resource, namespace);
         let end = successor(&prefix);
         let start = match after {

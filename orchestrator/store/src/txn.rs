@@ -28,13 +28,31 @@ pub enum Guard {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// A put that changes neither meta nor payload keeps the revision (a no-op write).
-    Put { key: Key, meta: Meta, payload: Payload },
-    Delete { key: Key },
+    Put {
+        key: Key,
+        meta: Meta,
+        payload: Payload,
+    },
+    Delete {
+        key: Key,
+    },
     /// Adds `delta` to the counter `name` of the quota; fails when the sum would pass `hard` and `delta` is positive.
-    Charge { quota: Key, name: String, delta: i64, hard: i64 },
+    Charge {
+        quota: Key,
+        name: String,
+        delta: i64,
+        hard: i64,
+    },
     /// Takes one value of a pool (cluster IPs, node ports) for `owner`; fails when another owner holds it.
-    Allocate { pool: String, value: u64, owner: Key },
-    Release { pool: String, value: u64 },
+    Allocate {
+        pool: String,
+        value: u64,
+        owner: Key,
+    },
+    Release {
+        pool: String,
+        value: u64,
+    },
 }
 
 /// What a transaction did.

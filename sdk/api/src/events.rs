@@ -114,9 +114,8 @@ async fn write_all(client: kube::Client, mut waiting: mpsc::Receiver<Occurrence>
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let writes: Vec<Fold> = folds.absorb(batch.drain(..));
-        let mut writing = futures::stream::iter(writes)
-            .map(|fold| write(client.clone(), fold))
-            .buffer_unordered(WRITES_MAX);
+        let mut writing =
+            futures::stream::iter(writes).map(|fold| write(client.clone(), fold)).buffer_unordered(WRITES_MAX);
         while writing.next().await.is_some() {}
     }
 }
@@ -142,11 +141,7 @@ async fn write(client: kube::Client, fold: Fold) {
 fn event(fold: Fold) -> Event {
     let Occurrence { about, severity, reason, message, reporter, .. } = fold.last;
     Event {
-        metadata: ObjectMeta {
-            name: Some(fold.name),
-            namespace: Some(fold.namespace),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(fold.name), namespace: Some(fold.namespace), ..ObjectMeta::default() },
         involved_object: about,
         reason: Some(reason),
         message: Some(message),

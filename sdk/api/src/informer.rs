@@ -26,14 +26,8 @@ use tokio::sync::{broadcast, watch};
 pub const CHANGES_MAX: usize = 8_192;
 
 /// What an informer can hold: any typed Kubernetes object.
-pub trait Object:
-    Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static
-{
-}
-impl<K> Object for K where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static
-{
-}
+pub trait Object: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static {}
+impl<K> Object for K where K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static {}
 
 /// One step of a list-and-watch, as JSON of the whole object.
 #[derive(Debug, Clone)]
@@ -56,7 +50,10 @@ pub trait Source: Send + Sync {
 /// What a subscriber learns. Level-triggered: act on the informer's contents, never on the change alone.
 #[derive(Debug)]
 pub enum Change<K> {
-    Applied { now: Arc<K>, before: Option<Arc<K>> },
+    Applied {
+        now: Arc<K>,
+        before: Option<Arc<K>>,
+    },
     Deleted(Arc<K>),
     /// Changes were missed or a new list arrived: everything may differ.
     Resynced,
@@ -202,11 +199,8 @@ impl Drop for TaskGuard {
 impl<K: Object> Informer<K> {
     /// Follows any stream of events; tests feed their own.
     pub fn start(events: BoxStream<'static, watcher::Event<K>>) -> Self {
-        let copy = Arc::new(RwLock::new(Copy {
-            objects: BTreeMap::new(),
-            by_owner: HashMap::new(),
-            indexes: HashMap::new(),
-        }));
+        let copy =
+            Arc::new(RwLock::new(Copy { objects: BTreeMap::new(), by_owner: HashMap::new(), indexes: HashMap::new() }));
         let (changes, _) = broadcast::channel(CHANGES_MAX);
         let (synced_now, synced) = watch::channel(false);
         let follower = Follower { copy: copy.clone(), changes: changes.clone(), synced: synced_now, listed: None };

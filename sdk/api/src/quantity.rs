@@ -23,9 +23,7 @@ fn scaled(text: &str, scale: i128) -> Option<i64> {
 /// Digits without the point, how many of them stood after it, and what follows.
 fn mantissa(text: &str) -> Option<(i128, u32, &str)> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let end = unsigned
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(unsigned.len());
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (number, rest) = unsigned.split_at(end);
     let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (integer.is_empty() && fraction.is_empty()) || fraction.contains('.') {

@@ -62,7 +62,11 @@ mod tests {
         ];
         for (operator, wanted, found, expected) in cases {
             let found = found.map(str::to_owned);
-            assert_eq!(requirement(operator, &values(wanted), found.as_ref()), expected, "{operator} {wanted} {found:?}");
+            assert_eq!(
+                requirement(operator, &values(wanted), found.as_ref()),
+                expected,
+                "{operator} {wanted} {found:?}"
+            );
         }
     }
 }

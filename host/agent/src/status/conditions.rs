@@ -25,15 +25,10 @@ pub fn conditions(pod: &Pod, slots: &[Slot], phase: &str, facts: &Facts) -> Vec<
         Some(reason) => Err((reason, String::new())),
         None => ready(slots),
     };
-    let all = [
-        sandbox,
-        initialized(slots, phase),
-        containers.clone().and_then(|()| gates(pod)),
-        containers,
-        Ok(()),
-    ];
+    let all = [sandbox, initialized(slots, phase), containers.clone().and_then(|()| gates(pod)), containers, Ok(())];
     let before = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let mut conditions: Vec<_> = OWNED.iter().zip(all).map(|(type_, verdict)| condition(pod, type_, verdict, facts)).collect();
+    let mut conditions: Vec<_> =
+        OWNED.iter().zip(all).map(|(type_, verdict)| condition(pod, type_, verdict, facts)).collect();
     conditions.extend(before.filter(|condition| !OWNED.contains(&condition.type_.as_str())).cloned());
     if phase == "Succeeded"
         && let Some(initialized) = conditions.get_mut(1)
@@ -61,8 +56,14 @@ fn condition(pod: &Pod, type_: &str, verdict: Verdict, facts: &Facts) -> PodCond
 }
 
 fn initialized(slots: &[Slot], phase: &str) -> Verdict {
-    let mains_ran = slots.iter().any(|slot| slot.role == Role::Main && (slot.last.is_some() || !matches!(slot.phase, Phase::Waiting(_))));
-    let left: Vec<&str> = slots.iter().filter(|slot| slot.role != Role::Main && !slot.initialized()).map(|slot| slot.name.as_str()).collect();
+    let mains_ran = slots
+        .iter()
+        .any(|slot| slot.role == Role::Main && (slot.last.is_some() || !matches!(slot.phase, Phase::Waiting(_))));
+    let left: Vec<&str> = slots
+        .iter()
+        .filter(|slot| slot.role != Role::Main && !slot.initialized())
+        .map(|slot| slot.name.as_str())
+        .collect();
     if left.is_empty() || mains_ran || phase == "Succeeded" {
         return Ok(());
     }
@@ -86,7 +87,9 @@ fn gates(pod: &Pod) -> Verdict {
         match known.iter().find(|condition| condition.type_ == *name) {
             None => Some(format!("corresponding condition of pod readiness gate {name:?} does not exist.")),
             Some(condition) if condition.status == "True" => None,
-            Some(condition) => Some(format!("the status of pod readiness gate {name:?} is not \"True\", but {}", condition.status)),
+            Some(condition) => {
+                Some(format!("the status of pod readiness gate {name:?} is not \"True\", but {}", condition.status))
+            }
         }
     });
     let unmet: Vec<String> = unmet.collect();

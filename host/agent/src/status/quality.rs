@@ -12,7 +12,8 @@ pub fn quality_of_service(spec: &PodSpec) -> &'static str {
         quantity::milli(&amounts?.get(name)?.0).filter(|milli| *milli > 0)
     };
     let names = ["cpu", "memory"];
-    let any = containers.iter().any(|c| names.iter().any(|name| amount(c, true, name).or(amount(c, false, name)).is_some()));
+    let any =
+        containers.iter().any(|c| names.iter().any(|name| amount(c, true, name).or(amount(c, false, name)).is_some()));
     let equal = |container: &&Container, name: &str| {
         let limit = amount(container, true, name);
         limit.is_some() && amount(container, false, name).is_none_or(|request| Some(request) == limit)

@@ -39,7 +39,9 @@ pub async fn measure(subject: &Subject, component: &Path, seconds: u64) -> anyho
             theirs.push(load(plain, connections, Duration::from_secs(seconds)).await?);
             ours.push(load(service, connections, Duration::from_secs(seconds)).await?);
         }
-        let best = |runs: &[(Latencies, Duration)]| runs.iter().map(|(l, wall)| l.count() as f64 / wall.as_secs_f64()).fold(0.0, f64::max);
+        let best = |runs: &[(Latencies, Duration)]| {
+            runs.iter().map(|(l, wall)| l.count() as f64 / wall.as_secs_f64()).fold(0.0, f64::max)
+        };
         let (we, they) = (best(&ours), best(&theirs));
         figures[format!("connections{connections}")] = json!({
             "throughService": ours[0].0.rate(ours[0].1), "reference": theirs[0].0.rate(theirs[0].1), "ratio": we / they,

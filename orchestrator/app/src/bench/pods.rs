@@ -34,7 +34,10 @@ pub async fn measure(subject: &Subject, component: &Path, most: usize) -> anyhow
         figures[format!("batch{count}")] = figure;
     }
     let after = subject.memory()?;
-    let grown = after["allPssKib"].as_u64().unwrap_or_default().saturating_sub(before["allPssKib"].as_u64().unwrap_or_default());
+    let grown = after["allPssKib"]
+        .as_u64()
+        .unwrap_or_default()
+        .saturating_sub(before["allPssKib"].as_u64().unwrap_or_default());
     figures["memoryWithPods"] = after;
     figures["kibPerPod"] = json!(grown as f64 / (100 + most) as f64);
     let now = DeleteParams::default().grace_period(0);

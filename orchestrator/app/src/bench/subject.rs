@@ -37,8 +37,11 @@ impl Subject {
             .stderr(Stdio::null())
             .spawn()?;
         let stdout = process.stdout.take().context("stdout is piped")?;
-        let summary: Vec<String> =
-            BufReader::new(stdout).lines().map_while(Result::ok).take_while(|line| !line.starts_with("Next:")).collect();
+        let summary: Vec<String> = BufReader::new(stdout)
+            .lines()
+            .map_while(Result::ok)
+            .take_while(|line| !line.starts_with("Next:"))
+            .collect();
         let start_seconds = started.elapsed().as_secs_f64();
         let told = |label: &str| {
             let line = summary.iter().find_map(|line| line.trim().strip_prefix(label));

@@ -49,7 +49,10 @@ pub async fn measure(subject: &Subject) -> anyhow::Result<Value> {
     Ok(json!({"watchers": WATCHERS, "creates": CREATES, "delivery": figures}))
 }
 
-async fn follow(mut response: reqwest::Response, begun: Arc<Mutex<HashMap<String, Instant>>>) -> anyhow::Result<Latencies> {
+async fn follow(
+    mut response: reqwest::Response,
+    begun: Arc<Mutex<HashMap<String, Instant>>>,
+) -> anyhow::Result<Latencies> {
     let (mut latencies, mut pending) = (Latencies::new(), Vec::new());
     while latencies.count() < CREATES as u64 {
         let Some(chunk) = response.chunk().await? else { anyhow::bail!("a watch ended early") };

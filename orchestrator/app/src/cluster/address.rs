@@ -81,13 +81,16 @@ pub fn api_listeners(settings: &Settings, node_ip: Ipv4Addr) -> anyhow::Result<V
 /// A listener, or one line that says whose flag to change.
 pub fn listen(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
     let bound = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
-    bound.map_err(|error| refuse(format!("cannot listen on {address}: {error}; choose another port with {flag} (0 takes any)")))
+    bound.map_err(|error| {
+        refuse(format!("cannot listen on {address}: {error}; choose another port with {flag} (0 takes any)"))
+    })
 }
 
 /// This machine's name, as a node may be called.
 pub fn hostname() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' }).collect();
+    let name: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '-' }).collect();
     let name = name.trim_matches(['-', '.']).to_owned();
     if name.is_empty() { "node".to_owned() } else { name }
 }

@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use amphipod_api::events::{Recorder, Reporter};
 use amphipod_api::Informers;
+use amphipod_api::events::{Recorder, Reporter};
 use amphipod_server::admission::{self, ServiceRanges};
 use amphipod_server::authn::{Authenticators, ServiceAccountTokens, StaticTokens};
 use amphipod_server::authz::{Rbac, follow};
@@ -93,12 +93,18 @@ fn ranges(parent: &Parent<'_>) -> ServiceRanges {
 }
 
 /// Answers on every listener until the cluster ends.
-pub fn serve(server: &Server, listeners: Vec<TcpListener>, certificates: &Certificates, parts: &mut Parts) -> anyhow::Result<()> {
+pub fn serve(
+    server: &Server,
+    listeners: Vec<TcpListener>,
+    certificates: &Certificates,
+    parts: &mut Parts,
+) -> anyhow::Result<()> {
     let tls = certificates.server_config()?;
     for listener in listeners {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let limits = serve::Limits { grace: GRACE, ..serve::Limits::default() };
-        let serving = serve::serve(listener, Transport::Tls(tls.clone()), server.router(), (limits, parts.shutdown.clone()));
+        let serving =
+            serve::serve(listener, Transport::Tls(tls.clone()), server.router(), (limits, parts.shutdown.clone()));
         parts.tasks.spawn(async move {
             serving.await;
             Ok(())
@@ -126,10 +132,12 @@ pub async fn registry(settings: &Settings, parts: &mut Parts) -> anyhow::Result<
     let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let listener = match settings.registry_port {
         Some(port) => address::listen(at(port), "--registry-port")?,
-        None => address::listen(at(DEFAULT_REGISTRY_PORT), "--registry-port").or_else(|_| address::listen(at(0), "--registry-port"))?,
+        None => address::listen(at(DEFAULT_REGISTRY_PORT), "--registry-port")
+            .or_else(|_| address::listen(at(0), "--registry-port"))?,
     };
     let bound = listener.local_addr()?;
-    let registry = amphipod_registry::Registry::open(&settings.data.folder("registry")?, amphipod_registry::Policy::Open).await?;
+    let registry =
+        amphipod_registry::Registry::open(&settings.data.folder("registry")?, amphipod_registry::Policy::Open).await?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let limits = serve::Limits { grace: GRACE, ..serve::Limits::default() };
     let serving = serve::serve(listener, Transport::Plain, registry.router(), (limits, parts.shutdown.clone()));

@@ -9,6 +9,8 @@ pub fn filter(need: &Need, node: &NodeState) -> Vec<String> {
         let left = of(&node.allocatable, name).saturating_sub(of(&node.requested, name));
         **wanted > 0 && **wanted > left
     });
-    let reason = |(name, _): (&String, &i64)| if name == "pods" { "Too many pods".to_owned() } else { format!("Insufficient {name}") };
+    let reason = |(name, _): (&String, &i64)| {
+        if name == "pods" { "Too many pods".to_owned() } else { format!("Insufficient {name}") }
+    };
     short.map(reason).collect()
 }

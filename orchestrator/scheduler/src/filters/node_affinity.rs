@@ -7,7 +7,10 @@ use crate::snapshot::NodeState;
 
 pub fn filter(need: &Need, node: &NodeState) -> Vec<String> {
     let selected = need.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
-    let required = need.node_affinity.as_ref().and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    let required = need
+        .node_affinity
+        .as_ref()
+        .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
     let allowed = required.is_none_or(|selector| selector.node_selector_terms.iter().any(|term| matches(term, node)));
     if selected && allowed {
         return Vec::new();

@@ -10,6 +10,7 @@ const COST: i64 = 25;
 
 pub fn score(need: &Need, node: &NodeState) -> i64 {
     let soft = node.taints.iter().filter(|taint| taint.effect == "PreferNoSchedule");
-    let untolerated = soft.filter(|taint| !need.tolerations.iter().any(|toleration| tolerates(toleration, taint))).count();
+    let untolerated =
+        soft.filter(|taint| !need.tolerations.iter().any(|toleration| tolerates(toleration, taint))).count();
     (SCORE_MAX - COST * untolerated as i64).max(0)
 }

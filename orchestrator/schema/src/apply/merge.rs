@@ -12,18 +12,11 @@ pub(super) fn merge(live: &Value, config: &Value, place: Place) -> Result<Value,
     merge_at(live, config, place, &mut String::new())
 }
 
-fn merge_at(
-    live: &Value,
-    config: &Value,
-    place: Place,
-    path: &mut String,
-) -> Result<Value, String> {
+fn merge_at(live: &Value, config: &Value, place: Place, path: &mut String) -> Result<Value, String> {
     match (place, live, config) {
-        (
-            Place::Struct(_) | Place::Map(_) | Place::Free,
-            Value::Object(live),
-            Value::Object(config),
-        ) => merge_object(live, config, place, path),
+        (Place::Struct(_) | Place::Map(_) | Place::Free, Value::Object(live), Value::Object(config)) => {
+            merge_object(live, config, place, path)
+        }
         (Place::Keyed(..) | Place::Set, live, Value::Array(config)) => {
             let nothing = Vec::new();
             merge_list(live.as_array().unwrap_or(&nothing), config, place, path)
@@ -53,23 +46,13 @@ fn merge_object(
 
 /// The configuration's elements keep their order; elements that only the object has stay before the shared
 /// element that they stood before.
-fn merge_list(
-    live: &[Value],
-    config: &[Value],
-    place: Place,
-    path: &mut String,
-) -> Result<Value, String> {
+fn merge_list(live: &[Value], config: &[Value], place: Place, path: &mut String) -> Result<Value, String> {
     let mut wanted = Vec::with_capacity(config.len());
     let mut named = BTreeSet::new();
     for value in config {
-        let step = place
-            .step_of(value)
-            .ok_or_else(|| format!("{path}: element without keys"))?;
+        let step = place.step_of(value).ok_or_else(|| format!("{path}: element without keys"))?;
         if !named.insert(step.clone()) {
-            return Err(format!(
-                "errors:\n  {path}: duplicate entries for key {}",
-                step.readable()
-            ));
+            return Err(format!("errors:\n  {path}: duplicate entries for key {}", step.readable()));
         }
         let below = place.child(&step);
         let current = position(live, place, &step).map_or(&Value::Null, |index| &live[index]);

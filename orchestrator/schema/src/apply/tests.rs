@@ -10,12 +10,7 @@ use crate::shape::prune_empty;
 use crate::table::table;
 
 fn by(name: &str) -> Manager<'_> {
-    Manager {
-        name,
-        api_version: "apps/v1",
-        subresource: "",
-        time: "2024-01-01T00:00:00Z",
-    }
+    Manager { name, api_version: "apps/v1", subresource: "", time: "2024-01-01T00:00:00Z" }
 }
 
 fn deployment() -> Option<TypeRef> {
@@ -34,14 +29,8 @@ fn containers(list: Value) -> Value {
 fn run(steps: &[(&str, Value)], force: Force) -> Result<Applied, ApplyError> {
     let mut state: Option<Applied> = None;
     for (index, (name, config)) in steps.iter().enumerate() {
-        let force = if index + 1 == steps.len() {
-            force
-        } else {
-            Force::Yes
-        };
-        let entries = state
-            .as_ref()
-            .map_or(Value::Null, |state| state.managed_fields.clone());
+        let force = if index + 1 == steps.len() { force } else { Force::Yes };
+        let entries = state.as_ref().map_or(Value::Null, |state| state.managed_fields.clone());
         let live = state.as_ref().map(|state| &state.value);
         let mut applied = apply(live, config, &entries, (by(name), force), deployment())?;
         prune_empty(&mut applied.value, deployment().unwrap());
@@ -54,15 +43,8 @@ fn check(steps: &[(&str, Value)], force: Force, expected: Expect) {
     let text = match run(steps, force) {
         Ok(applied) => {
             let entries = applied.managed_fields.as_array().unwrap().iter();
-            let entries: Vec<String> = entries
-                .map(|entry| {
-                    format!(
-                        "{} {}",
-                        entry["manager"].as_str().unwrap(),
-                        entry["fieldsV1"]
-                    )
-                })
-                .collect();
+            let entries: Vec<String> =
+                entries.map(|entry| format!("{} {}", entry["manager"].as_str().unwrap(), entry["fieldsV1"])).collect();
             format!("{}\n{}", applied.value["spec"], entries.join("\n"))
         }
         Err(error) => error.to_string(),
@@ -87,11 +69,9 @@ fn what_an_applier_stops_saying_goes() {
         &[
             (
                 "a",
-                config(
-                    json!({"replicas": 2, "template": {"metadata": {"labels": {"x": "1", "y": "2"}}, "spec": {
+                config(json!({"replicas": 2, "template": {"metadata": {"labels": {"x": "1", "y": "2"}}, "spec": {
                 "containers": [{"name": "c", "image": "1"}, {"name": "d", "image": "1"}],
-                "securityContext": {"runAsUser": 1}}}}),
-                ),
+                "securityContext": {"runAsUser": 1}}}})),
             ),
             (
                 "a",
@@ -125,12 +105,7 @@ fn what_another_also_says_stays() {
 
 #[test]
 fn conflicts_are_named() {
-    let steps = |last: Value| {
-        [
-            ("a", config(json!({"replicas": 2, "paused": true}))),
-            ("b", last),
-        ]
-    };
+    let steps = |last: Value| [("a", config(json!({"replicas": 2, "paused": true}))), ("b", last)];
     check(
         &steps(config(json!({"replicas": 3}))),
         Force::No,
@@ -158,43 +133,18 @@ fn conflicts_are_named() {
 fn plain_writers_conflict_too() {
     let mut live = containers(json!([{"name": "c", "image": "1"}]));
     prune_empty(&mut live, deployment().unwrap());
-    let entries = track_update(
-        None,
-        &live,
-        &Value::Null,
-        by("kubectl-create"),
-        deployment(),
-    );
+    let entries = track_update(None, &live, &Value::Null, by("kubectl-create"), deployment());
     let wanted = containers(json!([{"name": "c", "image": "2"}]));
-    let error = apply(
-        Some(&live),
-        &wanted,
-        &entries,
-        (by("helm"), Force::No),
-        deployment(),
-    )
-    .unwrap_err();
+    let error = apply(Some(&live), &wanted, &entries, (by("helm"), Force::No), deployment()).unwrap_err();
     expect![[r#"Apply failed with 1 conflict: conflict with "kubectl-create" using apps/v1: .spec.template.spec.containers[name="c"].image"#]].assert_eq(&error.to_string());
-    let error = apply(
-        Some(&live),
-        &wanted,
-        &Value::Null,
-        (by("helm"), Force::No),
-        deployment(),
-    )
-    .unwrap_err();
+    let error = apply(Some(&live), &wanted, &Value::Null, (by("helm"), Force::No), deployment()).unwrap_err();
     expect![[r#"Apply failed with 1 conflict: conflict with "before-first-apply" using apps/v1: .spec.template.spec.containers[name="c"].image"#]].assert_eq(&error.to_string());
 }
 
 #[test]
 fn elements_of_others_keep_their_place() {
-    let list =
-        |names: &[&str]| containers(names.iter().map(|name| json!({"name": name})).collect());
-    let applied = run(
-        &[("a", list(&["a", "s", "b"])), ("b", list(&["x", "b", "a"]))],
-        Force::Yes,
-    )
-    .unwrap();
+    let list = |names: &[&str]| containers(names.iter().map(|name| json!({"name": name})).collect());
+    let applied = run(&[("a", list(&["a", "s", "b"])), ("b", list(&["x", "b", "a"]))], Force::Yes).unwrap();
     let names: Vec<&str> = applied.value["spec"]["template"]["spec"]["containers"]
         .as_array()
         .unwrap()
@@ -208,18 +158,8 @@ fn elements_of_others_keep_their_place() {
 fn a_second_apply_changes_nothing() {
     let wanted = containers(json!([{"name": "c", "image": "1", "ports": [{"containerPort": 80}]}]));
     let once = run(&[("a", wanted.clone())], Force::No).unwrap();
-    let later = Manager {
-        time: "2030-01-01T00:00:00Z",
-        ..by("a")
-    };
-    let twice = apply(
-        Some(&once.value),
-        &wanted,
-        &once.managed_fields,
-        (later, Force::No),
-        deployment(),
-    )
-    .unwrap();
+    let later = Manager { time: "2030-01-01T00:00:00Z", ..by("a") };
+    let twice = apply(Some(&once.value), &wanted, &once.managed_fields, (later, Force::No), deployment()).unwrap();
     assert_eq!(once, twice);
 }
 
@@ -233,36 +173,16 @@ fn refusals() {
           .spec.template.spec.containers: duplicate entries for key [name="c"]"#]],
     );
     let claims = json!({"metadata": {"managedFields": [{"manager": "x"}]}});
-    let error = apply(
-        None,
-        &claims,
-        &Value::Null,
-        (by("a"), Force::No),
-        deployment(),
-    )
-    .unwrap_err();
-    assert_eq!(
-        error,
-        ApplyError::BadRequest("metadata.managedFields must be nil".to_owned())
-    );
+    let error = apply(None, &claims, &Value::Null, (by("a"), Force::No), deployment()).unwrap_err();
+    assert_eq!(error, ApplyError::BadRequest("metadata.managedFields must be nil".to_owned()));
 }
 
 #[test]
 fn custom_resources_merge_objects_and_replace_lists() {
     let live = json!({"spec": {"a": {"x": 1}, "l": [1, 2]}});
     let wanted = json!({"spec": {"a": {"y": 2}, "l": [3]}});
-    let applied = apply(
-        Some(&live),
-        &wanted,
-        &Value::Null,
-        (by("a"), Force::Yes),
-        None,
-    )
-    .unwrap();
-    assert_eq!(
-        applied.value,
-        json!({"spec": {"a": {"x": 1, "y": 2}, "l": [3]}})
-    );
+    let applied = apply(Some(&live), &wanted, &Value::Null, (by("a"), Force::Yes), None).unwrap();
+    assert_eq!(applied.value, json!({"spec": {"a": {"x": 1, "y": 2}, "l": [3]}}));
 }
 
 fn specs() -> impl Strategy<Value = Value> {
@@ -277,8 +197,7 @@ fn specs() -> impl Strategy<Value = Value> {
     });
     let labels = proptest::collection::btree_map("[a-c]", "[12]", 1..3);
     (list, labels, proptest::option::of(0..3i64)).prop_map(|(list, labels, replicas)| {
-        let mut spec =
-            json!({"template": {"metadata": {"labels": labels}, "spec": {"containers": list}}});
+        let mut spec = json!({"template": {"metadata": {"labels": labels}, "spec": {"containers": list}}});
         if let Some(replicas) = replicas {
             spec["replicas"] = json!(replicas);
         }

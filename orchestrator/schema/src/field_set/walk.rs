@@ -33,17 +33,11 @@ impl Place {
         let atomic = field.list_type == ListType::Atomic;
         match (field.container, field.object()) {
             (Container::One, Some(ty)) if !atomic && !ty.atomic() => Place::Struct(ty),
-            (Container::One, None)
-                if field.scalar() == Some(Scalar::Raw) && field.name != "cells" =>
-            {
-                Place::Free
-            }
+            (Container::One, None) if field.scalar() == Some(Scalar::Raw) && field.name != "cells" => Place::Free,
             (Container::One, _) => Place::Leaf,
             (Container::Map, _) if atomic => Place::Leaf,
             (Container::Map, ty) => Place::Map(ty),
-            (Container::List, Some(ty)) if field.list_type == ListType::Map => {
-                Place::Keyed(ty, &field.list_map_keys)
-            }
+            (Container::List, Some(ty)) if field.list_type == ListType::Map => Place::Keyed(ty, &field.list_map_keys),
             (Container::List, None) if field.list_type == ListType::Set => Place::Set,
             (Container::List, _) => Place::Leaf,
         }
@@ -70,20 +64,15 @@ impl Place {
     /// The children of a value at this place; `None` when it is owned as a whole.
     pub(crate) fn children(self, value: &Value) -> Option<Vec<(Step, &Value)>> {
         match (self, value) {
-            (Place::Struct(_) | Place::Map(_) | Place::Free, Value::Object(map)) => Some(
-                map.iter()
-                    .map(|(key, value)| (Step::Field(key.clone()), value))
-                    .collect(),
-            ),
-            (Place::Keyed(ty, keys), Value::Array(list)) => list
-                .iter()
-                .map(|value| Some((key_of(value, ty, keys)?, value)))
-                .collect(),
-            (Place::Set, Value::Array(list)) => Some(
-                list.iter()
-                    .map(|value| (Step::Value(value.to_string()), value))
-                    .collect(),
-            ),
+            (Place::Struct(_) | Place::Map(_) | Place::Free, Value::Object(map)) => {
+                Some(map.iter().map(|(key, value)| (Step::Field(key.clone()), value)).collect())
+            }
+            (Place::Keyed(ty, keys), Value::Array(list)) => {
+                list.iter().map(|value| Some((key_of(value, ty, keys)?, value))).collect()
+            }
+            (Place::Set, Value::Array(list)) => {
+                Some(list.iter().map(|value| (Step::Value(value.to_string()), value)).collect())
+            }
             _ => None,
         }
     }
@@ -94,9 +83,7 @@ fn key_of(element: &Value, ty: TypeRef, keys: &[&str]) -> Option<Step> {
     let element = element.as_object()?;
     let mut map = Map::new();
     for key in keys {
-        let value = element
-            .get(*key)
-            .or_else(|| ty.field(key)?.default.as_ref());
+        let value = element.get(*key).or_else(|| ty.field(key)?.default.as_ref());
         if let Some(value) = value {
             map.insert((*key).to_owned(), value.clone());
         }
@@ -163,11 +150,7 @@ fn both(old: &Value, new: &Value, place: Place, path: &mut Vec<Step>, into: &mut
         _ => false,
     };
     let null_as_empty = |value: &Value| {
-        if value.is_null() {
-            Some(Vec::new())
-        } else {
-            None
-        }
+        if value.is_null() { Some(Vec::new()) } else { None }
     };
     let children = |value| place.children(value).or_else(|| null_as_empty(value));
     let (Some(before), Some(after)) = (children(old), children(new)) else {
@@ -219,9 +202,7 @@ fn select_at(value: &Value, set: &FieldSet, place: Place) -> Value {
     let kept = children.into_iter().filter_map(|(step, child)| {
         let below = set.child(&step)?;
         let mut selected = select_at(child, below, place.child(&step));
-        if let (Place::Keyed(_, keys), Value::Object(map), Value::Object(whole)) =
-            (place, &mut selected, child)
-        {
+        if let (Place::Keyed(_, keys), Value::Object(map), Value::Object(whole)) = (place, &mut selected, child) {
             for key in keys {
                 if let Some(value) = whole.get(*key) {
                     map.insert((*key).to_owned(), value.clone());

@@ -6,12 +6,7 @@ use super::*;
 use crate::table::table;
 
 fn by(name: &str) -> Manager<'_> {
-    Manager {
-        name,
-        api_version: "apps/v1",
-        subresource: "",
-        time: "2024-01-01T00:00:00Z",
-    }
+    Manager { name, api_version: "apps/v1", subresource: "", time: "2024-01-01T00:00:00Z" }
 }
 
 fn deployment() -> Option<TypeRef> {
@@ -41,12 +36,7 @@ fn check(entries: &Value, expected: Expect) {
         .iter()
         .map(|entry| {
             let text = |name: &str| entry[name].as_str().unwrap_or("").to_owned();
-            format!(
-                "{} {} {}",
-                text("manager"),
-                text("operation"),
-                entry["fieldsV1"]
-            )
+            format!("{} {} {}", text("manager"), text("operation"), entry["fieldsV1"])
         })
         .collect();
     expected.assert_eq(&lines.join("\n"));
@@ -54,13 +44,7 @@ fn check(entries: &Value, expected: Expect) {
 
 #[test]
 fn a_create_owns_what_it_gives() {
-    let entries = track_update(
-        None,
-        &web(1, "a"),
-        &Value::Null,
-        by("kubectl-create"),
-        deployment(),
-    );
+    let entries = track_update(None, &web(1, "a"), &Value::Null, by("kubectl-create"), deployment());
     check(
         &entries,
         expect![[
@@ -73,10 +57,7 @@ fn a_create_owns_what_it_gives() {
 fn an_update_takes_what_it_changes() {
     let (old, new) = (web(1, "a"), web(2, "b"));
     let before = track_update(None, &old, &Value::Null, by("one"), deployment());
-    assert_eq!(
-        track_update(Some(&old), &old, &before, by("two"), deployment()),
-        before
-    );
+    assert_eq!(track_update(Some(&old), &old, &before, by("two"), deployment()), before);
     let after = track_update(Some(&old), &new, &before, by("two"), deployment());
     check(
         &after,
@@ -102,20 +83,14 @@ fn status_is_written_by_its_own_road() {
     let old = web(1, "a");
     let mut new = old.clone();
     new["status"] = json!({"replicas": 1, "conditions": [{"type": "Available", "status": "True"}]});
-    let status = Manager {
-        subresource: "status",
-        ..by("controller")
-    };
+    let status = Manager { subresource: "status", ..by("controller") };
     check(
         &track_update(Some(&old), &new, &Value::Null, status, deployment()),
         expect![[
             r#"controller Update {"f:status":{"f:conditions":{".":{},"k:{\"type\":\"Available\"}":{".":{},"f:status":{},"f:type":{}}},"f:replicas":{}}}"#
         ]],
     );
-    assert_eq!(
-        track_update(Some(&old), &new, &Value::Null, by("x"), deployment()),
-        Value::Null
-    );
+    assert_eq!(track_update(Some(&old), &new, &Value::Null, by("x"), deployment()), Value::Null);
 }
 
 #[test]
@@ -127,28 +102,13 @@ fn old_managers_become_ancient() {
         next["metadata"]["labels"][format!("l{round}")] = json!("x");
         let name = format!("m{round:02}");
         let time = format!("2024-01-01T00:00:{round:02}Z");
-        entries = track_update(
-            Some(&object),
-            &next,
-            &entries,
-            Manager {
-                time: &time,
-                ..by(&name)
-            },
-            deployment(),
-        );
+        entries = track_update(Some(&object), &next, &entries, Manager { time: &time, ..by(&name) }, deployment());
         object = next;
     }
     let list = entries.as_array().unwrap();
     assert_eq!(list.len(), UPDATE_MANAGERS_MAX);
     assert_eq!(list[0]["manager"], "ancient-changes");
-    assert_eq!(
-        list[0]["fieldsV1"]["f:metadata"]["f:labels"]
-            .as_object()
-            .unwrap()
-            .len(),
-        6
-    );
+    assert_eq!(list[0]["fieldsV1"]["f:metadata"]["f:labels"].as_object().unwrap().len(), 6);
 }
 
 #[test]

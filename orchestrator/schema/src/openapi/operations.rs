@@ -3,9 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schemas::Names;
-use super::{
-    KindSchema, OpenApiKind, OpenApiSubresource, group_and_version, group_version_kind, reference,
-};
+use super::{KindSchema, OpenApiKind, OpenApiSubresource, group_and_version, group_version_kind, reference};
 use crate::table::table;
 
 /// What stays the same for all operations of one path.
@@ -21,12 +19,7 @@ struct Place<'a> {
     custom: bool,
 }
 
-pub(super) fn add_paths(
-    paths: &mut Map<String, Value>,
-    api_version: &str,
-    kind: &OpenApiKind<'_>,
-    names: &Names,
-) {
+pub(super) fn add_paths(paths: &mut Map<String, Value>, api_version: &str, kind: &OpenApiKind<'_>, names: &Names) {
     let root = format!("/{}", super::document_path(api_version));
     let base = if kind.namespaced {
         format!("{root}/namespaces/{{namespace}}/{}", kind.plural)
@@ -46,49 +39,21 @@ pub(super) fn add_paths(
     let own = place(format!("{scope}{}", kind.kind));
     let has = |verb: &str| kind.verbs.contains(&verb);
     let pick = |pairs: &[(&'static str, &str)]| -> Vec<(&'static str, &'static str)> {
-        pairs
-            .iter()
-            .filter(|(_, verb)| has(verb))
-            .filter_map(|(method, verb)| Some((*method, action(verb)?)))
-            .collect()
+        pairs.iter().filter(|(_, verb)| has(verb)).filter_map(|(method, verb)| Some((*method, action(verb)?))).collect()
     };
-    put_path(
-        paths,
-        &base,
-        &own,
-        pick(&[
-            ("get", "list"),
-            ("post", "create"),
-            ("delete", "deletecollection"),
-        ]),
-    );
-    let one = pick(&[
-        ("get", "get"),
-        ("put", "update"),
-        ("patch", "patch"),
-        ("delete", "delete"),
-    ]);
+    put_path(paths, &base, &own, pick(&[("get", "list"), ("post", "create"), ("delete", "deletecollection")]));
+    let one = pick(&[("get", "get"), ("put", "update"), ("patch", "patch"), ("delete", "delete")]);
     put_path(paths, &format!("{base}/{{name}}"), &own, one);
     if kind.namespaced && has("list") {
         let everywhere = place(format!("{}ForAllNamespaces", kind.kind));
-        put_path(
-            paths,
-            &format!("{root}/{}", kind.plural),
-            &everywhere,
-            vec![("get", "list")],
-        );
+        put_path(paths, &format!("{root}/{}", kind.plural), &everywhere, vec![("get", "list")]);
     }
     for sub in &kind.subresources {
         add_subresource(paths, &format!("{base}/{{name}}/{}", sub.name), &own, sub);
     }
 }
 
-fn add_subresource(
-    paths: &mut Map<String, Value>,
-    path: &str,
-    own: &Place<'_>,
-    sub: &OpenApiSubresource<'_>,
-) {
+fn add_subresource(paths: &mut Map<String, Value>, path: &str, own: &Place<'_>, sub: &OpenApiSubresource<'_>) {
     let ty = table().by_kind(sub.api_version, sub.kind);
     let mut capital = sub.name.to_owned();
     capital[..1].make_ascii_uppercase();
@@ -127,12 +92,7 @@ fn action(verb: &str) -> Option<&'static str> {
     })
 }
 
-fn put_path(
-    paths: &mut Map<String, Value>,
-    path: &str,
-    place: &Place<'_>,
-    methods: Vec<(&str, &str)>,
-) {
+fn put_path(paths: &mut Map<String, Value>, path: &str, place: &Place<'_>, methods: Vec<(&str, &str)>) {
     if methods.is_empty() {
         return;
     }
@@ -176,7 +136,8 @@ fn responses(place: &Place<'_>, action: &str) -> Value {
         "delete" | "deletecollection" => STATUS,
         _ => place.one,
     };
-    let ok = |text: &str| json!({ "description": text, "content": { "application/json": { "schema": reference(name) } } });
+    let ok =
+        |text: &str| json!({ "description": text, "content": { "application/json": { "schema": reference(name) } } });
     match action {
         "post" => json!({ "200": ok("OK"), "201": ok("Created"), "202": ok("Accepted") }),
         "put" | "patch" => json!({ "200": ok("OK"), "201": ok("Created") }),
@@ -189,25 +150,15 @@ fn request_body(place: &Place<'_>, action: &str) -> Option<Value> {
     const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
     let schema = |name: &str| json!({ "schema": reference(name) });
     match action {
-        "post" | "put" => {
-            Some(json!({ "content": { "application/json": schema(place.one) }, "required": true }))
-        }
-        "delete" | "deletecollection" => {
-            Some(json!({ "content": { "application/json": schema(DELETE_OPTIONS) } }))
-        }
+        "post" | "put" => Some(json!({ "content": { "application/json": schema(place.one) }, "required": true })),
+        "delete" | "deletecollection" => Some(json!({ "content": { "application/json": schema(DELETE_OPTIONS) } })),
         "patch" => {
-            let mut types = vec![
-                "application/apply-patch+yaml",
-                "application/json-patch+json",
-                "application/merge-patch+json",
-            ];
+            let mut types =
+                vec!["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
             if !place.custom {
                 types.push("application/strategic-merge-patch+json");
             }
-            let content: Map<String, Value> = types
-                .into_iter()
-                .map(|kind| (kind.to_owned(), schema(PATCH)))
-                .collect();
+            let content: Map<String, Value> = types.into_iter().map(|kind| (kind.to_owned(), schema(PATCH))).collect();
             Some(json!({ "content": content, "required": true }))
         }
         _ => None,
@@ -227,24 +178,13 @@ fn query_parameters(action: &str) -> Value {
         ("timeoutSeconds", "integer"),
         ("watch", "boolean"),
     ];
-    const WRITE: &[(&str, &str)] = &[
-        ("dryRun", "string"),
-        ("fieldManager", "string"),
-        ("fieldValidation", "string"),
-    ];
-    const PATCH: &[(&str, &str)] = &[
-        ("dryRun", "string"),
-        ("fieldManager", "string"),
-        ("fieldValidation", "string"),
-        ("force", "boolean"),
-    ];
+    const WRITE: &[(&str, &str)] = &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string")];
+    const PATCH: &[(&str, &str)] =
+        &[("dryRun", "string"), ("fieldManager", "string"), ("fieldValidation", "string"), ("force", "boolean")];
     const DELETE: &[(&str, &str)] = &[
         ("dryRun", "string"),
         ("gracePeriodSeconds", "integer"),
-        (
-            "ignoreStoreReadErrorWithClusterBreakingPotential",
-            "boolean",
-        ),
+        ("ignoreStoreReadErrorWithClusterBreakingPotential", "boolean"),
         ("orphanDependents", "boolean"),
         ("propagationPolicy", "string"),
     ];
@@ -266,11 +206,7 @@ fn query(name: &str, kind: &str) -> Value {
 fn tag(group: &str, version: &str) -> String {
     let words = group_words(group);
     let mut chars = words.chars();
-    let first: String = chars
-        .next()
-        .map(|c| c.to_ascii_lowercase())
-        .into_iter()
-        .collect();
+    let first: String = chars.next().map(|c| c.to_ascii_lowercase()).into_iter().collect();
     format!("{first}{}_{version}", chars.as_str())
 }
 

@@ -35,16 +35,12 @@ impl Schemas {
             self.name_kind(list.name(), api_version, &list_kind);
             list
         });
-        Names {
-            one: ty.name().to_owned(),
-            list: list.name().to_owned(),
-        }
+        Names { one: ty.name().to_owned(), list: list.name().to_owned() }
     }
 
     /// The body of every patch: its content type says the rest.
     pub(super) fn add_patch(&mut self) {
-        self.schemas
-            .insert(format!("{META}.Patch"), json!({ "type": "object" }));
+        self.schemas.insert(format!("{META}.Patch"), json!({ "type": "object" }));
     }
 
     fn name_kind(&mut self, name: &str, api_version: &str, kind: &str) {
@@ -76,29 +72,19 @@ impl Schemas {
     }
 
     /// A custom kind: its own schema, with the three fields that every object has.
-    pub(super) fn add_custom(
-        &mut self,
-        api_version: &str,
-        kind: &OpenApiKind<'_>,
-        schema: &Value,
-    ) -> Names {
+    pub(super) fn add_custom(&mut self, api_version: &str, kind: &OpenApiKind<'_>, schema: &Value) -> Names {
         let (group, version) = group_and_version(api_version);
         let reversed: Vec<&str> = group.rsplit('.').collect();
         let one = format!("{}.{version}.{}", reversed.join("."), kind.kind);
         let list = format!("{one}List");
-        let mut schema = if schema.is_object() {
-            schema.clone()
-        } else {
-            json!({ "type": "object" })
-        };
+        let mut schema = if schema.is_object() { schema.clone() } else { json!({ "type": "object" }) };
         if !schema["properties"].is_object() {
             schema["properties"] = json!({});
         }
         for name in ["apiVersion", "kind"] {
             schema["properties"][name] = json!({ "type": "string" });
         }
-        schema["properties"]["metadata"] =
-            json!({ "allOf": [reference(&format!("{META}.ObjectMeta"))] });
+        schema["properties"]["metadata"] = json!({ "allOf": [reference(&format!("{META}.ObjectMeta"))] });
         self.schemas.insert(one.clone(), schema);
         let items = json!({
             "type": "object",
@@ -124,17 +110,9 @@ impl Schemas {
 
 fn schema_of(ty: TypeRef) -> Value {
     let mut schema = json!({ "type": "object" });
-    let properties: Map<String, Value> = ty
-        .fields()
-        .iter()
-        .map(|field| (field.name.to_owned(), property(field)))
-        .collect();
-    let required: Vec<&str> = ty
-        .fields()
-        .iter()
-        .filter(|field| is_required(field))
-        .map(|field| field.name)
-        .collect();
+    let properties: Map<String, Value> =
+        ty.fields().iter().map(|field| (field.name.to_owned(), property(field))).collect();
+    let required: Vec<&str> = ty.fields().iter().filter(|field| is_required(field)).map(|field| field.name).collect();
     if !properties.is_empty() {
         schema["properties"] = Value::Object(properties);
     }
@@ -202,11 +180,7 @@ fn element(element: Element, pointer: bool) -> Value {
     match element {
         Element::Object(index) => {
             let target = reference(object_at(index).name());
-            if pointer {
-                target
-            } else {
-                json!({ "allOf": [target], "default": {} })
-            }
+            if pointer { target } else { json!({ "allOf": [target], "default": {} }) }
         }
         Element::Scalar(scalar) => match named_scalar(scalar) {
             Some((name, _)) => reference(name),
@@ -230,18 +204,13 @@ fn plain_scalar(scalar: Scalar) -> Value {
 /// Leaves that have a schema of their own upstream.
 fn named_scalar(scalar: Scalar) -> Option<(&'static str, Value)> {
     Some(match scalar {
-        Scalar::Time => (
-            "io.k8s.apimachinery.pkg.apis.meta.v1.Time",
-            json!({ "type": "string", "format": "date-time" }),
-        ),
-        Scalar::MicroTime => (
-            "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime",
-            json!({ "type": "string", "format": "date-time" }),
-        ),
-        Scalar::Duration => (
-            "io.k8s.apimachinery.pkg.apis.meta.v1.Duration",
-            json!({ "type": "string" }),
-        ),
+        Scalar::Time => {
+            ("io.k8s.apimachinery.pkg.apis.meta.v1.Time", json!({ "type": "string", "format": "date-time" }))
+        }
+        Scalar::MicroTime => {
+            ("io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime", json!({ "type": "string", "format": "date-time" }))
+        }
+        Scalar::Duration => ("io.k8s.apimachinery.pkg.apis.meta.v1.Duration", json!({ "type": "string" })),
         Scalar::Quantity => (
             "io.k8s.apimachinery.pkg.api.resource.Quantity",
             json!({ "oneOf": [{ "type": "string" }, { "type": "number" }] }),
@@ -250,26 +219,17 @@ fn named_scalar(scalar: Scalar) -> Option<(&'static str, Value)> {
             "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
             json!({ "format": "int-or-string", "oneOf": [{ "type": "integer" }, { "type": "string" }] }),
         ),
-        Scalar::Raw => (
-            "io.k8s.apimachinery.pkg.runtime.RawExtension",
-            json!({ "type": "object" }),
-        ),
-        Scalar::FieldsV1 => (
-            "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1",
-            json!({ "type": "object" }),
-        ),
-        Scalar::SchemaOrBool => (
-            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool",
-            json!({}),
-        ),
-        Scalar::SchemaOrArray => (
-            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray",
-            json!({}),
-        ),
-        Scalar::SchemaOrStrings => (
-            "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray",
-            json!({}),
-        ),
+        Scalar::Raw => ("io.k8s.apimachinery.pkg.runtime.RawExtension", json!({ "type": "object" })),
+        Scalar::FieldsV1 => ("io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1", json!({ "type": "object" })),
+        Scalar::SchemaOrBool => {
+            ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool", json!({}))
+        }
+        Scalar::SchemaOrArray => {
+            ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray", json!({}))
+        }
+        Scalar::SchemaOrStrings => {
+            ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray", json!({}))
+        }
         _ => return None,
     })
 }

@@ -2,16 +2,7 @@
 
 use super::*;
 
-const ALL: &[&str] = &[
-    "get",
-    "list",
-    "watch",
-    "create",
-    "update",
-    "patch",
-    "delete",
-    "deletecollection",
-];
+const ALL: &[&str] = &["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
 
 fn deployments() -> Value {
     let kind = OpenApiKind {
@@ -54,10 +45,7 @@ fn assert_closed(document: &Value) {
     refs(document, &mut found);
     for target in found {
         let name = target.strip_prefix("#/components/schemas/").unwrap();
-        assert!(
-            document["components"]["schemas"].get(name).is_some(),
-            "{name} has no schema"
-        );
+        assert!(document["components"]["schemas"].get(name).is_some(), "{name} has no schema");
     }
 }
 
@@ -65,29 +53,20 @@ fn assert_closed(document: &Value) {
 fn a_patch_says_what_it_takes() {
     let document = deployments();
     assert_closed(&document);
-    let patch =
-        &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
     assert_eq!(patch["x-kubernetes-action"], "patch");
     assert_eq!(
         patch["x-kubernetes-group-version-kind"],
         json!({"group": "apps", "version": "v1", "kind": "Deployment"})
     );
     assert_eq!(patch["operationId"], "patchAppsV1NamespacedDeployment");
-    let parameters: Vec<&str> = patch["parameters"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|parameter| parameter["name"].as_str())
-        .collect();
-    assert_eq!(
-        parameters,
-        ["dryRun", "fieldManager", "fieldValidation", "force"]
-    );
+    let parameters: Vec<&str> =
+        patch["parameters"].as_array().unwrap().iter().filter_map(|parameter| parameter["name"].as_str()).collect();
+    assert_eq!(parameters, ["dryRun", "fieldManager", "fieldValidation", "force"]);
     let content = patch["requestBody"]["content"].as_object().unwrap();
     assert!(content.contains_key("application/strategic-merge-patch+json"));
     assert!(content.contains_key("application/apply-patch+yaml"));
-    let scale =
-        &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["get"];
+    let scale = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale"]["get"];
     assert_eq!(scale["x-kubernetes-group-version-kind"]["kind"], "Scale");
     assert!(document["paths"].get("/apis/apps/v1/deployments").is_some());
 }
@@ -106,26 +85,18 @@ fn schemas_carry_merge_keys_and_kinds() {
         json!({"allOf": [{"$ref": "#/components/schemas/io.k8s.api.apps.v1.DeploymentSpec"}], "default": {}})
     );
     let pod = &schemas["io.k8s.api.core.v1.PodSpec"];
-    assert_eq!(
-        pod["properties"]["containers"]["x-kubernetes-patch-merge-key"],
-        "name"
-    );
-    assert_eq!(
-        pod["properties"]["volumes"]["x-kubernetes-patch-strategy"],
-        "merge,retainKeys"
-    );
+    assert_eq!(pod["properties"]["containers"]["x-kubernetes-patch-merge-key"], "name");
+    assert_eq!(pod["properties"]["volumes"]["x-kubernetes-patch-strategy"], "merge,retainKeys");
     assert_eq!(pod["required"], json!(["containers"]));
     let ports = &schemas["io.k8s.api.core.v1.Container"]["properties"]["ports"];
-    assert_eq!(
-        ports["x-kubernetes-list-map-keys"],
-        json!(["containerPort", "protocol"])
-    );
+    assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["containerPort", "protocol"]));
     assert_eq!(ports["x-kubernetes-list-type"], "map");
 }
 
 #[test]
 fn custom_kinds_are_published_with_what_every_object_has() {
-    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"x": {"type": "integer"}}}}});
+    let schema =
+        json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"x": {"type": "integer"}}}}});
     let kind = OpenApiKind {
         kind: "Widget",
         plural: "widgets",
@@ -137,16 +108,9 @@ fn custom_kinds_are_published_with_what_every_object_has() {
     let document = group_version_document("example.com/v1", &[kind]);
     assert_closed(&document);
     let widget = &document["components"]["schemas"]["com.example.v1.Widget"];
-    assert_eq!(
-        widget["properties"]["spec"]["properties"]["x"]["type"],
-        "integer"
-    );
+    assert_eq!(widget["properties"]["spec"]["properties"]["x"]["type"], "integer");
     let patch = &document["paths"]["/apis/example.com/v1/widgets/{name}"]["patch"];
-    assert!(
-        patch["requestBody"]["content"]
-            .get("application/strategic-merge-patch+json")
-            .is_none()
-    );
+    assert!(patch["requestBody"]["content"].get("application/strategic-merge-patch+json").is_none());
 }
 
 #[test]

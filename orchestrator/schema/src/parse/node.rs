@@ -19,20 +19,11 @@ pub(super) struct Node<'a> {
 
 impl<'a> Node<'a> {
     pub(super) fn root(cx: &'a Context, ty: Option<TypeRef>) -> Self {
-        Node {
-            cx,
-            path: ROOT,
-            want: Want::Any,
-            owner: None,
-        }
-        .with_root(ty)
+        Node { cx, path: ROOT, want: Want::Any, owner: None }.with_root(ty)
     }
 
     fn with_root(self, ty: Option<TypeRef>) -> Self {
-        Node {
-            want: ty.map_or(Want::Any, |ty| Want::One(ty.element())),
-            ..self
-        }
+        Node { want: ty.map_or(Want::Any, |ty| Want::One(ty.element())), ..self }
     }
 
     /// `json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32`
@@ -59,18 +50,10 @@ impl<'a> Node<'a> {
     }
 
     fn element(&self, path: &'a Path<'a>, element: Element) -> Node<'a> {
-        Node {
-            path,
-            want: Want::one(element),
-            ..*self
-        }
+        Node { path, want: Want::one(element), ..*self }
     }
 
-    fn leaf<E: Error>(
-        &self,
-        scalar: Scalar,
-        result: Result<Value, scalar::Misfit>,
-    ) -> Result<Value, E> {
+    fn leaf<E: Error>(&self, scalar: Scalar, result: Result<Value, scalar::Misfit>) -> Result<Value, E> {
         debug_assert!(matches!(self.want, Want::One(Element::Scalar(wanted)) if wanted == scalar));
         result.map_err(|misfit| match misfit {
             scalar::Misfit::Kind(got) => self.mismatch(&got),
@@ -96,12 +79,7 @@ impl<'a> Node<'a> {
             }
             seen |= 1 << index;
             let path = self.path.child(Segment::Field(field.name));
-            let node = Node {
-                cx: self.cx,
-                path: &path,
-                want: Want::of(field),
-                owner: Some(ty),
-            };
+            let node = Node { cx: self.cx, path: &path, want: Want::of(field), owner: Some(ty) };
             match map.next_value_seed(node)? {
                 Value::Null => object.remove(field.name),
                 value => object.insert(field.name.to_owned(), value),
@@ -115,19 +93,11 @@ impl<'a> Node<'a> {
         while let Some(key) = map.next_key::<String>()? {
             let value = {
                 let path = self.path.child(Segment::Key(&key));
-                let value = map.next_value_seed(Node {
-                    path: &path,
-                    want: element,
-                    ..*self
-                })?;
+                let value = map.next_value_seed(Node { path: &path, want: element, ..*self })?;
                 if object.contains_key(&key) {
                     self.cx.problem("duplicate", self.path, &key);
                 }
-                if value.is_null() {
-                    element.zero()
-                } else {
-                    value
-                }
+                if value.is_null() { element.zero() } else { value }
             };
             object.insert(key, value);
         }
@@ -138,11 +108,7 @@ impl<'a> Node<'a> {
         let mut list = Vec::new();
         loop {
             let path = self.path.child(Segment::Index(list.len()));
-            match seq.next_element_seed(Node {
-                path: &path,
-                want: element,
-                ..*self
-            })? {
+            match seq.next_element_seed(Node { path: &path, want: element, ..*self })? {
                 None => return Ok(Value::Array(list)),
                 Some(Value::Null) => list.push(element.zero()),
                 Some(value) => list.push(value),
@@ -176,9 +142,7 @@ impl<'de> Visitor<'de> for Node<'_> {
 
     fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
         match self.want {
-            Want::Any | Want::One(Element::Scalar(Scalar::Bool | Scalar::SchemaOrBool)) => {
-                Ok(Value::Bool(value))
-            }
+            Want::Any | Want::One(Element::Scalar(Scalar::Bool | Scalar::SchemaOrBool)) => Ok(Value::Bool(value)),
             _ => Err(self.mismatch("bool")),
         }
     }
@@ -225,9 +189,7 @@ impl<'de> Visitor<'de> for Node<'_> {
         match self.want {
             Want::Any => self.list(Want::Any, seq),
             Want::List(element) => self.list(self.element(self.path, element).want, seq),
-            Want::One(Element::Scalar(Scalar::SchemaOrArray)) => {
-                self.list(Want::One(schema_props().element()), seq)
-            }
+            Want::One(Element::Scalar(Scalar::SchemaOrArray)) => self.list(Want::One(schema_props().element()), seq),
             Want::One(Element::Scalar(Scalar::SchemaOrStrings)) => {
                 self.list(Want::One(Element::Scalar(Scalar::String)), seq)
             }
@@ -243,9 +205,9 @@ impl<'de> Visitor<'de> for Node<'_> {
             Want::Any => self.map(Want::Any, map),
             Want::Map(element) => self.map(Want::one(element), map),
             Want::One(Element::Object(index)) => self.object(object_at(index), map),
-            Want::One(Element::Scalar(
-                Scalar::SchemaOrBool | Scalar::SchemaOrArray | Scalar::SchemaOrStrings,
-            )) => self.object(schema_props(), map),
+            Want::One(Element::Scalar(Scalar::SchemaOrBool | Scalar::SchemaOrArray | Scalar::SchemaOrStrings)) => {
+                self.object(schema_props(), map)
+            }
             _ => Err(self.mismatch("object")),
         }
     }
@@ -275,9 +237,6 @@ impl<'de> Visitor<'de> for FieldName {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Named, E> {
-        Ok(self
-            .0
-            .field_index(name)
-            .map_or_else(|| Named::Unknown(name.to_owned()), Named::Known))
+        Ok(self.0.field_index(name).map_or_else(|| Named::Unknown(name.to_owned()), Named::Known))
     }
 }

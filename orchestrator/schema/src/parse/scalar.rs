@@ -27,9 +27,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) fn integer(scalar: Scalar, value: i64) -> Result<Value, Misfit> {
     match scalar {
         Scalar::Int64 | Scalar::Float64 => Ok(Value::from(value)),
-        Scalar::Int32 | Scalar::IntOrString if i32::try_from(value).is_ok() => {
-            Ok(Value::from(value))
-        }
+        Scalar::Int32 | Scalar::IntOrString if i32::try_from(value).is_ok() => Ok(Value::from(value)),
         Scalar::Int32 | Scalar::IntOrString => Err(Misfit::Kind(format!("number {value}"))),
         Scalar::Quantity => quantity_of(&value.to_string()),
         _ => Err(Misfit::Kind("number".to_owned())),
@@ -39,9 +37,7 @@ pub(super) fn integer(scalar: Scalar, value: i64) -> Result<Value, Misfit> {
 pub(super) fn float(scalar: Scalar, value: f64) -> Result<Value, Misfit> {
     match scalar {
         Scalar::Float64 => Ok(Value::from(value)),
-        Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString => {
-            Err(Misfit::Kind(format!("number {value:?}")))
-        }
+        Scalar::Int32 | Scalar::Int64 | Scalar::IntOrString => Err(Misfit::Kind(format!("number {value:?}"))),
         Scalar::Quantity => quantity_of(&value.to_string()),
         _ => Err(Misfit::Kind("number".to_owned())),
     }
@@ -60,37 +56,23 @@ pub(super) fn text(scalar: Scalar, value: String) -> Result<Value, Misfit> {
 
 fn quantity_of(text: &str) -> Result<Value, Misfit> {
     let canonical = quantity::canonical(text.trim());
-    canonical
-        .map(Value::String)
-        .ok_or_else(|| Misfit::Text(quantity::FORMAT_WRONG.to_owned()))
+    canonical.map(Value::String).ok_or_else(|| Misfit::Text(quantity::FORMAT_WRONG.to_owned()))
 }
 
 fn time_of(canonical: Option<String>, given: &str) -> Result<Value, Misfit> {
-    canonical
-        .map(Value::String)
-        .ok_or_else(|| Misfit::Text(time::wrong(given)))
+    canonical.map(Value::String).ok_or_else(|| Misfit::Text(time::wrong(given)))
 }
 
 /// Go ignores line breaks inside base64 and writes none.
 fn bytes_of(text: String) -> Result<Value, Misfit> {
     let broken = text.contains(['\n', '\r']);
-    let text = if broken {
-        text.replace(['\n', '\r'], "")
-    } else {
-        text
-    };
+    let text = if broken { text.replace(['\n', '\r'], "") } else { text };
     match BASE64.decode(&text) {
         Ok(_) => Ok(Value::String(text)),
-        Err(
-            base64::DecodeError::InvalidByte(offset, _)
-            | base64::DecodeError::InvalidLastSymbol(offset, _),
-        ) => Err(Misfit::Text(format!(
-            "illegal base64 data at input byte {offset}"
-        ))),
-        Err(_) => Err(Misfit::Text(format!(
-            "illegal base64 data at input byte {}",
-            text.len() / 4 * 4
-        ))),
+        Err(base64::DecodeError::InvalidByte(offset, _) | base64::DecodeError::InvalidLastSymbol(offset, _)) => {
+            Err(Misfit::Text(format!("illegal base64 data at input byte {offset}")))
+        }
+        Err(_) => Err(Misfit::Text(format!("illegal base64 data at input byte {}", text.len() / 4 * 4))),
     }
 }
 
@@ -98,12 +80,10 @@ fn bytes_of(text: String) -> Result<Value, Misfit> {
 pub(super) fn mismatch(scalar: Scalar, got: &str) -> Option<String> {
     match scalar {
         Scalar::Quantity => Some(quantity::FORMAT_WRONG.to_owned()),
-        Scalar::IntOrString => Some(format!(
-            "json: cannot unmarshal {got} into Go value of type int32"
-        )),
-        Scalar::Time | Scalar::MicroTime | Scalar::Duration => Some(format!(
-            "json: cannot unmarshal {got} into Go value of type string"
-        )),
+        Scalar::IntOrString => Some(format!("json: cannot unmarshal {got} into Go value of type int32")),
+        Scalar::Time | Scalar::MicroTime | Scalar::Duration => {
+            Some(format!("json: cannot unmarshal {got} into Go value of type string"))
+        }
         Scalar::SchemaOrBool => Some("boolean or JSON schema expected".to_owned()),
         _ => None,
     }

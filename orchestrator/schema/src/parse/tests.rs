@@ -60,9 +60,7 @@ fn types_are_checked_with_go_words() {
     for (json, expected) in [
         (
             r#"{"spec":{"replicas":"2"}}"#,
-            expect![
-                "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"
-            ],
+            expect!["json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32"],
         ),
         (
             r#"{"spec":{"replicas":1.5}}"#,
@@ -78,9 +76,7 @@ fn types_are_checked_with_go_words() {
         ),
         (
             r#"{"metadata":{"labels":{"a":1}}}"#,
-            expect![
-                "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string"
-            ],
+            expect!["json: cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string"],
         ),
         (
             r#"{"spec":{"template":{"spec":{"containers":[{"env":[{"value":1}]}]}}}}"#,
@@ -96,14 +92,9 @@ fn types_are_checked_with_go_words() {
         ),
         (
             r#"{"spec":[]}"#,
-            expect![
-                "json: cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec"
-            ],
+            expect!["json: cannot unmarshal array into Go struct field Deployment.spec of type v1.DeploymentSpec"],
         ),
-        (
-            "[]",
-            expect!["json: cannot unmarshal array into Go value of type v1.Deployment"],
-        ),
+        ("[]", expect!["json: cannot unmarshal array into Go value of type v1.Deployment"]),
     ] {
         check_text("apps/v1", "Deployment", json, expected);
     }
@@ -124,22 +115,10 @@ fn leaves_get_their_one_spelling() {
         "v1",
         "Pod",
         r#"{"spec":{"overhead":{"cpu":"1x"}}}"#,
-        expect![
-            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-        ],
+        expect!["quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"],
     );
-    check_text(
-        "v1",
-        "Secret",
-        r#"{"data":{"a":"!"}}"#,
-        expect!["illegal base64 data at input byte 0"],
-    );
-    check_text(
-        "v1",
-        "Secret",
-        r#"{"data":{"a":"YQ==","b":null}}"#,
-        expect![[r#"{"data":{"a":"YQ==","b":""}}"#]],
-    );
+    check_text("v1", "Secret", r#"{"data":{"a":"!"}}"#, expect!["illegal base64 data at input byte 0"]);
+    check_text("v1", "Secret", r#"{"data":{"a":"YQ==","b":null}}"#, expect![[r#"{"data":{"a":"YQ==","b":""}}"#]]);
 }
 
 #[test]
@@ -158,16 +137,9 @@ fn schemas_of_custom_resources_hold_any_json() {
 #[test]
 fn depth_is_bounded() {
     let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
-    assert!(matches!(
-        parse(deep.as_bytes(), None),
-        Err(ParseError::Syntax(_))
-    ));
-    let nested =
-        (0..DEPTH_MAX + 2).fold(serde_json::json!(1), |value, _| serde_json::json!([value]));
-    assert_eq!(
-        super::check(nested, None),
-        Err(ParseError::Type("exceeded max depth".to_owned()))
-    );
+    assert!(matches!(parse(deep.as_bytes(), None), Err(ParseError::Syntax(_))));
+    let nested = (0..DEPTH_MAX + 2).fold(serde_json::json!(1), |value, _| serde_json::json!([value]));
+    assert_eq!(super::check(nested, None), Err(ParseError::Type("exceeded max depth".to_owned())));
 }
 
 #[test]
@@ -179,30 +151,11 @@ fn trailing_data_is_refused() {
 #[test]
 fn yaml_is_read_by_the_same_rules() {
     let ty = table().by_kind("v1", "Pod");
-    let parsed = parse_yaml(
-        b"metadata:\n  name: a\n  foo: 1\n  name: b\nspec:\n  overhead: {cpu: 0.5}\n",
-        ty,
-    )
-    .unwrap();
-    assert_eq!(
-        parsed.value.to_string(),
-        r#"{"metadata":{"name":"b"},"spec":{"overhead":{"cpu":"500m"}}}"#
-    );
-    assert_eq!(
-        parsed.problems,
-        [
-            r#"unknown field "metadata.foo""#,
-            r#"duplicate field "metadata.name""#
-        ]
-    );
-    assert!(matches!(
-        parse_yaml(b"a: [", ty),
-        Err(ParseError::Syntax(_))
-    ));
-    assert!(matches!(
-        parse_yaml(b"a: 1\n---\nb: 2\n", ty),
-        Err(ParseError::Syntax(_))
-    ));
+    let parsed = parse_yaml(b"metadata:\n  name: a\n  foo: 1\n  name: b\nspec:\n  overhead: {cpu: 0.5}\n", ty).unwrap();
+    assert_eq!(parsed.value.to_string(), r#"{"metadata":{"name":"b"},"spec":{"overhead":{"cpu":"500m"}}}"#);
+    assert_eq!(parsed.problems, [r#"unknown field "metadata.foo""#, r#"duplicate field "metadata.name""#]);
+    assert!(matches!(parse_yaml(b"a: [", ty), Err(ParseError::Syntax(_))));
+    assert!(matches!(parse_yaml(b"a: 1\n---\nb: 2\n", ty), Err(ParseError::Syntax(_))));
 }
 
 proptest::proptest! {

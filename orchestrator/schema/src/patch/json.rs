@@ -7,8 +7,7 @@ use super::{COPIED_BYTES_MAX, OPERATIONS_MAX, PatchError};
 use crate::parse::DEPTH_MAX;
 
 pub(super) fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
-    let patch: Patch =
-        serde_json::from_slice(patch).map_err(|error| PatchError::BadRequest(error.to_string()))?;
+    let patch: Patch = serde_json::from_slice(patch).map_err(|error| PatchError::BadRequest(error.to_string()))?;
     let count = patch.0.len();
     if count > OPERATIONS_MAX {
         return Err(PatchError::TooLarge(format!(
@@ -27,11 +26,7 @@ pub(super) fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
 }
 
 /// A copy doubles what it copies and moves what it deepens: both are bounded before they happen.
-fn guard(
-    document: &Value,
-    operation: &PatchOperation,
-    copied: &mut usize,
-) -> Result<(), PatchError> {
+fn guard(document: &Value, operation: &PatchOperation, copied: &mut usize) -> Result<(), PatchError> {
     if operation.path().tokens().count() > DEPTH_MAX {
         return Err(PatchError::Unprocessable("exceeded max depth".to_owned()));
     }
@@ -71,9 +66,9 @@ fn words(operation: &PatchOperation) -> String {
     let last = path.rsplit('/').next().unwrap_or("");
     match operation {
         PatchOperation::Test(_) => format!("testing value {path} failed: test failed"),
-        PatchOperation::Remove(_) => format!(
-            "error in remove for path: '{path}': Unable to remove nonexistent key: {last}: missing value"
-        ),
+        PatchOperation::Remove(_) => {
+            format!("error in remove for path: '{path}': Unable to remove nonexistent key: {last}: missing value")
+        }
         PatchOperation::Replace(_) => {
             format!("replace operation does not apply: doc is missing key: {path}: missing value")
         }
@@ -83,9 +78,8 @@ fn words(operation: &PatchOperation) -> String {
         PatchOperation::Move(moved) => {
             format!("error in move for path: '{}': missing value", moved.from)
         }
-        PatchOperation::Copy(copy) => format!(
-            "copy operation does not apply: doc is missing from path: {}: missing value",
-            copy.from
-        ),
+        PatchOperation::Copy(copy) => {
+            format!("copy operation does not apply: doc is missing from path: {}: missing value", copy.from)
+        }
     }
 }

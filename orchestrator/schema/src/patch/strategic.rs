@@ -32,11 +32,7 @@ struct Rule {
 
 impl Place {
     fn rule(self, key: &str) -> Result<Rule, PatchError> {
-        let plain = |place| Rule {
-            place,
-            merge_list: false,
-            merge_key: None,
-        };
+        let plain = |place| Rule { place, merge_list: false, merge_key: None };
         let ty = match self {
             Place::Struct(ty) => ty,
             Place::Map(ty) => return Ok(plain(Place::Struct(ty))),
@@ -94,12 +90,7 @@ fn merge_map(
     Ok(original)
 }
 
-fn merge_key(
-    original: &mut Map<String, Value>,
-    key: String,
-    value: Value,
-    place: Place,
-) -> Result<(), PatchError> {
+fn merge_key(original: &mut Map<String, Value>, key: String, value: Value, place: Place) -> Result<(), PatchError> {
     match (original.get_mut(&key), value) {
         (Some(Value::Object(current)), Value::Object(patch)) => {
             let rule = place.rule(&key)?;
@@ -117,23 +108,12 @@ fn merge_key(
     Ok(())
 }
 
-fn merge_list(
-    original: Vec<Value>,
-    patch: Vec<Value>,
-    rule: Rule,
-) -> Result<Vec<Value>, PatchError> {
-    if rule.merge_list {
-        lists::merge(original, patch, rule)
-    } else {
-        Ok(patch)
-    }
+fn merge_list(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<Vec<Value>, PatchError> {
+    if rule.merge_list { lists::merge(original, patch, rule) } else { Ok(patch) }
 }
 
 /// Of a union only the keys of the list stay: a new volume source ousts the old one.
-fn retain_keys(
-    original: &mut Map<String, Value>,
-    patch: &mut Map<String, Value>,
-) -> Result<(), PatchError> {
+fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Result<(), PatchError> {
     let Some(retain) = patch.remove(RETAIN_KEYS) else {
         return Ok(());
     };
@@ -141,16 +121,10 @@ fn retain_keys(
     let retain = retain.as_array().ok_or_else(wrong)?;
     let retained = |key: &str| retain.iter().any(|kept| kept.as_str() == Some(key));
     let field_of = |key: &str| {
-        let key = key
-            .strip_prefix(DELETE_FROM)
-            .or_else(|| key.strip_prefix(ELEMENT_ORDER))
-            .unwrap_or(key);
+        let key = key.strip_prefix(DELETE_FROM).or_else(|| key.strip_prefix(ELEMENT_ORDER)).unwrap_or(key);
         key.to_owned()
     };
-    if patch
-        .iter()
-        .any(|(key, value)| !value.is_null() && !retained(&field_of(key)))
-    {
+    if patch.iter().any(|(key, value)| !value.is_null() && !retained(&field_of(key))) {
         let text = "patch content doesn't match retainKeys list";
         return Err(PatchError::Unprocessable(text.to_owned()));
     }
@@ -163,14 +137,9 @@ fn set_element_order(
     patch: &mut Map<String, Value>,
     place: Place,
 ) -> Result<(), PatchError> {
-    let orders: Vec<String> = patch
-        .keys()
-        .filter(|key| key.starts_with(ELEMENT_ORDER))
-        .cloned()
-        .collect();
+    let orders: Vec<String> = patch.keys().filter(|key| key.starts_with(ELEMENT_ORDER)).cloned().collect();
     for directive in orders {
-        let wrong =
-            || PatchError::BadRequest("invalid patch format of setElementOrder list".to_owned());
+        let wrong = || PatchError::BadRequest("invalid patch format of setElementOrder list".to_owned());
         let Some(Value::Array(order)) = patch.remove(&directive) else {
             return Err(wrong());
         };
@@ -203,15 +172,9 @@ fn set_element_order(
     Ok(())
 }
 
-fn delete_from_primitives(
-    original: &mut Map<String, Value>,
-    field: &str,
-    gone: Value,
-) -> Result<(), PatchError> {
+fn delete_from_primitives(original: &mut Map<String, Value>, field: &str, gone: Value) -> Result<(), PatchError> {
     let Value::Array(gone) = gone else {
-        return Err(PatchError::BadRequest(
-            "invalid patch format of primitive list".to_owned(),
-        ));
+        return Err(PatchError::BadRequest("invalid patch format of primitive list".to_owned()));
     };
     if let Some(Value::Array(list)) = original.get_mut(field) {
         list.retain(|value| !gone.contains(value));
@@ -227,32 +190,20 @@ fn without_directives(value: Value) -> Option<Value> {
             if map.get(DIRECTIVE).and_then(Value::as_str) == Some("delete") {
                 return None;
             }
-            let kept = map
-                .into_iter()
-                .filter(|(key, value)| !is_directive(key) && !value.is_null());
-            Some(Value::Object(
-                kept.filter_map(|(key, value)| Some((key, without_directives(value)?)))
-                    .collect(),
-            ))
+            let kept = map.into_iter().filter(|(key, value)| !is_directive(key) && !value.is_null());
+            Some(Value::Object(kept.filter_map(|(key, value)| Some((key, without_directives(value)?))).collect()))
         }
-        Value::Array(list) => Some(Value::Array(
-            list.into_iter().filter_map(without_directives).collect(),
-        )),
+        Value::Array(list) => Some(Value::Array(list.into_iter().filter_map(without_directives).collect())),
         value => Some(value),
     }
 }
 
 fn is_directive(key: &str) -> bool {
-    key == DIRECTIVE
-        || key == RETAIN_KEYS
-        || key.starts_with(DELETE_FROM)
-        || key.starts_with(ELEMENT_ORDER)
+    key == DIRECTIVE || key == RETAIN_KEYS || key.starts_with(DELETE_FROM) || key.starts_with(ELEMENT_ORDER)
 }
 
 fn unknown_directive(directive: &Value, map: &Map<String, Value>) -> PatchError {
-    let directive = directive
-        .as_str()
-        .map_or_else(|| directive.to_string(), str::to_owned);
+    let directive = directive.as_str().map_or_else(|| directive.to_string(), str::to_owned);
     let map = serde_json::to_string(map).unwrap_or_default();
     PatchError::Unprocessable(format!("unknown patch type: {directive} in map: {map}"))
 }

@@ -8,11 +8,7 @@ use super::*;
 use crate::table::table;
 
 fn check(kind: &str, object: Value, patch: Value, expected: Expect) {
-    let api_version = if kind == "Deployment" {
-        "apps/v1"
-    } else {
-        "v1"
-    };
+    let api_version = if kind == "Deployment" { "apps/v1" } else { "v1" };
     let ty = table().by_kind(api_version, kind).unwrap();
     let text = match strategic_merge(&object, patch.to_string().as_bytes(), ty) {
         Ok(value) => value.to_string(),
@@ -29,9 +25,7 @@ fn pod(containers: Value) -> Value {
 fn structs_meet_by_their_merge_key() {
     check(
         "Pod",
-        pod(
-            json!([{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}]}, {"name": "b", "image": "1"}]),
-        ),
+        pod(json!([{"name": "a", "image": "1", "env": [{"name": "X", "value": "1"}]}, {"name": "b", "image": "1"}])),
         pod(
             json!([{"name": "a", "image": "2", "env": [{"name": "Y", "value": "2"}]}, {"name": "c", "image": "3", "tty": null}]),
         ),
@@ -47,9 +41,7 @@ fn null_deletes_and_unmerged_lists_are_replaced() {
         "Pod",
         json!({"spec": {"nodeName": "n", "containers": [{"name": "a", "args": ["1", "2"]}]}, "metadata": {"labels": {"a": "1", "b": "2"}}}),
         json!({"spec": {"nodeName": null, "containers": [{"name": "a", "args": ["3"]}]}, "metadata": {"labels": {"a": null, "c": "3"}}}),
-        expect![[
-            r#"{"metadata":{"labels":{"b":"2","c":"3"}},"spec":{"containers":[{"args":["3"],"name":"a"}]}}"#
-        ]],
+        expect![[r#"{"metadata":{"labels":{"b":"2","c":"3"}},"spec":{"containers":[{"args":["3"],"name":"a"}]}}"#]],
     );
 }
 
@@ -74,18 +66,8 @@ fn elements_are_deleted_and_lists_replaced_by_directive() {
         json!({"spec": {"$patch": "replace", "nodeName": "n"}}),
         expect![[r#"{"spec":{"nodeName":"n"}}"#]],
     );
-    check(
-        "Pod",
-        object(),
-        json!({"spec": {"$patch": "delete"}}),
-        expect![[r#"{"spec":{}}"#]],
-    );
-    check(
-        "Pod",
-        object(),
-        json!({"spec": {"$patch": "odd"}}),
-        expect!["422 unknown patch type: odd in map: {}"],
-    );
+    check("Pod", object(), json!({"spec": {"$patch": "delete"}}), expect![[r#"{"spec":{}}"#]]);
+    check("Pod", object(), json!({"spec": {"$patch": "odd"}}), expect!["422 unknown patch type: odd in map: {}"]);
     check(
         "Pod",
         object(),
@@ -106,9 +88,7 @@ fn order_is_set_by_directive() {
         "Pod",
         pod(json!([{"name": "a"}, {"name": "s"}, {"name": "b"}])),
         json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "containers": [{"name": "b", "image": "2"}]}}),
-        expect![[
-            r#"{"spec":{"containers":[{"name":"s"},{"image":"2","name":"b"},{"name":"a"}]}}"#
-        ]],
+        expect![[r#"{"spec":{"containers":[{"name":"s"},{"image":"2","name":"b"},{"name":"a"}]}}"#]],
     );
     check(
         "Pod",
@@ -173,9 +153,7 @@ fn ports_merge_by_their_first_key_alone() {
     check(
         "Pod",
         pod(json!([{"name": "a", "ports": [{"containerPort": 80, "protocol": "TCP"}]}])),
-        pod(
-            json!([{"name": "a", "ports": [{"containerPort": 80, "name": "http"}, {"containerPort": 81}]}]),
-        ),
+        pod(json!([{"name": "a", "ports": [{"containerPort": 80, "name": "http"}, {"containerPort": 81}]}])),
         expect![[
             r#"{"spec":{"containers":[{"name":"a","ports":[{"containerPort":80,"name":"http","protocol":"TCP"},{"containerPort":81}]}]}}"#
         ]],
@@ -216,37 +194,23 @@ fn json_patches() {
     check_json(
         object(),
         r#"[{"op":"remove","path":"/x"}]"#,
-        expect![
-            "422 error in remove for path: '/x': Unable to remove nonexistent key: x: missing value"
-        ],
+        expect!["422 error in remove for path: '/x': Unable to remove nonexistent key: x: missing value"],
     );
     check_json(
         object(),
         r#"{"op":"remove"}"#,
         expect!["400 invalid type: map, expected a sequence at line 1 column 0"],
     );
-    let many = format!(
-        "[{}]",
-        vec![r#"{"op":"test","path":"/a/b","value":1}"#; 10_001].join(",")
-    );
-    check_json(
-        object(),
-        &many,
-        expect!["413 The allowed maximum operations in a JSON patch is 10000, got 10001"],
-    );
+    let many = format!("[{}]", vec![r#"{"op":"test","path":"/a/b","value":1}"#; 10_001].join(","));
+    check_json(object(), &many, expect!["413 The allowed maximum operations in a JSON patch is 10000, got 10001"]);
 }
 
 #[test]
 fn copies_cannot_explode() {
-    let doubling: Vec<String> = (0..60)
-        .map(|index| format!(r#"{{"op":"copy","from":"/a","path":"/a/{index}"}}"#))
-        .collect();
+    let doubling: Vec<String> =
+        (0..60).map(|index| format!(r#"{{"op":"copy","from":"/a","path":"/a/{index}"}}"#)).collect();
     let doubling = doubling.join(",");
-    let error = json_patch(
-        &json!({"a": {"k": "v".repeat(100)}}),
-        format!("[{doubling}]").as_bytes(),
-    )
-    .unwrap_err();
+    let error = json_patch(&json!({"a": {"k": "v".repeat(100)}}), format!("[{doubling}]").as_bytes()).unwrap_err();
     assert_eq!(error.code(), 422);
     let mut path = String::new();
     let deepening: Vec<String> = (0..5000)
@@ -255,18 +219,13 @@ fn copies_cannot_explode() {
             format!(r#"{{"op":"add","path":"{path}","value":{{}}}}"#)
         })
         .collect();
-    let error =
-        json_patch(&json!({}), format!("[{}]", deepening.join(",")).as_bytes()).unwrap_err();
+    let error = json_patch(&json!({}), format!("[{}]", deepening.join(",")).as_bytes()).unwrap_err();
     assert_eq!(error.to_string(), "exceeded max depth");
 }
 
 #[test]
 fn merge_patches() {
-    let merged = merge_patch(
-        &json!({"a": 1, "b": {"c": 1}}),
-        br#"{"a":null,"b":{"d":2}}"#,
-    )
-    .unwrap();
+    let merged = merge_patch(&json!({"a": 1, "b": {"c": 1}}), br#"{"a":null,"b":{"d":2}}"#).unwrap();
     assert_eq!(merged, json!({"b": {"c": 1, "d": 2}}));
     expect!["error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"]
         .assert_eq(&merge_patch(&json!({}), b"[]").unwrap_err().to_string());

@@ -15,45 +15,29 @@ pub(super) fn message(bytes: &[u8], ty: TypeRef, depth: usize) -> Result<Value, 
 }
 
 /// Inlined structs are messages of their own on the wire but fill the same object.
-fn fill(
-    object: &mut Map<String, Value>,
-    bytes: &[u8],
-    ty: TypeRef,
-    depth: usize,
-) -> Result<(), DecodeError> {
+fn fill(object: &mut Map<String, Value>, bytes: &[u8], ty: TypeRef, depth: usize) -> Result<(), DecodeError> {
     if depth >= DEPTH_MAX {
         return Err(DecodeError::TooDeep);
     }
     for field in Fields::new(bytes) {
         let (number, wire) = field?;
         match ty.numbered(number) {
-            Some(Numbered::Inline(index)) => {
-                fill(object, wire.bytes()?, object_at(index), depth + 1)?
-            }
-            Some(Numbered::Field(index)) => {
-                set(object, &ty.fields()[usize::from(index)], wire, depth)?
-            }
+            Some(Numbered::Inline(index)) => fill(object, wire.bytes()?, object_at(index), depth + 1)?,
+            Some(Numbered::Field(index)) => set(object, &ty.fields()[usize::from(index)], wire, depth)?,
             None => {}
         }
     }
     Ok(())
 }
 
-fn set(
-    object: &mut Map<String, Value>,
-    field: &Field,
-    wire: Wire<'_>,
-    depth: usize,
-) -> Result<(), DecodeError> {
+fn set(object: &mut Map<String, Value>, field: &Field, wire: Wire<'_>, depth: usize) -> Result<(), DecodeError> {
     match field.container {
         Container::One => match single(field, wire, depth)? {
             Some(value) => object.insert(field.name.to_owned(), value),
             None => object.remove(field.name),
         },
         Container::List => {
-            let list = object
-                .entry(field.name)
-                .or_insert_with(|| Value::Array(Vec::new()));
+            let list = object.entry(field.name).or_insert_with(|| Value::Array(Vec::new()));
             if let Value::Array(list) = list {
                 append(list, field, wire, depth)?;
             }
@@ -79,9 +63,7 @@ fn single(field: &Field, wire: Wire<'_>, depth: usize) -> Result<Option<Value>, 
         Value::Null => return Ok(None),
         Value::Bool(value) => !value,
         Value::String(text) => text.is_empty(),
-        Value::Number(number) => {
-            number.as_f64() == Some(0.0) && field.scalar() != Some(Scalar::IntOrString)
-        }
+        Value::Number(number) => number.as_f64() == Some(0.0) && field.scalar() != Some(Scalar::IntOrString),
         Value::Array(list) => list.is_empty(),
         Value::Object(_) => false,
     };
@@ -95,12 +77,7 @@ fn element(field: &Field, wire: Wire<'_>, depth: usize) -> Result<Value, DecodeE
     }
 }
 
-fn leaf(
-    scalar: Scalar,
-    wire: Wire<'_>,
-    name: &'static str,
-    depth: usize,
-) -> Result<Value, DecodeError> {
+fn leaf(scalar: Scalar, wire: Wire<'_>, name: &'static str, depth: usize) -> Result<Value, DecodeError> {
     Ok(match scalar {
         Scalar::Bool => Value::Bool(wire.varint()? != 0),
         // Negative numbers take ten bytes; what remains of them is the low half.
@@ -114,24 +91,12 @@ fn leaf(
 }
 
 /// Numbers in a list may be packed into one field.
-fn append(
-    list: &mut Vec<Value>,
-    field: &Field,
-    wire: Wire<'_>,
-    depth: usize,
-) -> Result<(), DecodeError> {
-    if let (
-        Wire::Bytes(mut packed),
-        Some(scalar @ (Scalar::Int32 | Scalar::Int64 | Scalar::Bool)),
-    ) = (wire, field.scalar())
+fn append(list: &mut Vec<Value>, field: &Field, wire: Wire<'_>, depth: usize) -> Result<(), DecodeError> {
+    if let (Wire::Bytes(mut packed), Some(scalar @ (Scalar::Int32 | Scalar::Int64 | Scalar::Bool))) =
+        (wire, field.scalar())
     {
         while !packed.is_empty() {
-            list.push(leaf(
-                scalar,
-                Wire::Varint(varint(&mut packed)?),
-                field.name,
-                depth,
-            )?);
+            list.push(leaf(scalar, Wire::Varint(varint(&mut packed)?), field.name, depth)?);
         }
         return Ok(());
     }
@@ -152,17 +117,8 @@ fn entry(field: &Field, wire: Wire<'_>, depth: usize) -> Result<(String, Value),
     }
     let value = match value {
         Some(value) => value,
-        None if matches!(
-            field.scalar(),
-            Some(Scalar::Bool | Scalar::Int32 | Scalar::Int64)
-        ) =>
-        {
-            leaf(
-                field.scalar().unwrap_or(Scalar::Int64),
-                Wire::Varint(0),
-                field.name,
-                depth,
-            )?
+        None if matches!(field.scalar(), Some(Scalar::Bool | Scalar::Int32 | Scalar::Int64)) => {
+            leaf(field.scalar().unwrap_or(Scalar::Int64), Wire::Varint(0), field.name, depth)?
         }
         None => element(field, Wire::Bytes(&[]), depth)?,
     };

@@ -24,12 +24,9 @@ pub(super) fn leaf(scalar: Scalar, bytes: &[u8], depth: usize) -> Result<Value, 
         Scalar::SchemaOrBool => schema_or_bool(bytes, depth),
         Scalar::SchemaOrArray => schema_or_array(bytes, depth),
         Scalar::SchemaOrStrings => schema_or_strings(bytes, depth),
-        Scalar::Bool
-        | Scalar::Int32
-        | Scalar::Int64
-        | Scalar::Float64
-        | Scalar::String
-        | Scalar::Bytes => Err(DecodeError::WireType(2)),
+        Scalar::Bool | Scalar::Int32 | Scalar::Int64 | Scalar::Float64 | Scalar::String | Scalar::Bytes => {
+            Err(DecodeError::WireType(2))
+        }
     }
 }
 
@@ -50,9 +47,7 @@ fn quantity_of(bytes: &[u8]) -> Result<Value, DecodeError> {
         return Ok(Value::String("0".to_owned()));
     }
     let canonical = quantity::canonical(text);
-    canonical
-        .map(Value::String)
-        .ok_or_else(|| DecodeError::Embedded(quantity::FORMAT_WRONG.to_owned()))
+    canonical.map(Value::String).ok_or_else(|| DecodeError::Embedded(quantity::FORMAT_WRONG.to_owned()))
 }
 
 /// seconds 1, nanos 2. Go writes the zero time as an empty message; it stands for no time.
@@ -69,8 +64,7 @@ fn time_of(bytes: &[u8], micro: bool) -> Result<Value, DecodeError> {
         return Ok(Value::Null);
     }
     let text = time::from_parts(seconds, nanos, micro);
-    text.map(Value::String)
-        .ok_or_else(|| DecodeError::Embedded("time out of range".to_owned()))
+    text.map(Value::String).ok_or_else(|| DecodeError::Embedded("time out of range".to_owned()))
 }
 
 /// duration 1, in nanoseconds; JSON has Go's `1m30s`.
@@ -107,16 +101,11 @@ fn int_or_string(bytes: &[u8]) -> Result<Value, DecodeError> {
             _ => {}
         }
     }
-    Ok(if is_text {
-        Value::String(text.to_owned())
-    } else {
-        Value::from(number)
-    })
+    Ok(if is_text { Value::String(text.to_owned()) } else { Value::from(number) })
 }
 
 fn strings(bytes: &[u8]) -> Result<Value, DecodeError> {
-    let items =
-        Fields::new(bytes).filter(|field| !matches!(field, Ok((number, _)) if *number != 1));
+    let items = Fields::new(bytes).filter(|field| !matches!(field, Ok((number, _)) if *number != 1));
     let items = items.map(|field| Ok(Value::String(field?.1.text("items")?.to_owned())));
     items.collect::<Result<_, _>>().map(Value::Array)
 }
@@ -141,9 +130,7 @@ fn schema_or_array(bytes: &[u8], depth: usize) -> Result<Value, DecodeError> {
 
 /// schema 1, property 2.
 fn schema_or_strings(bytes: &[u8], depth: usize) -> Result<Value, DecodeError> {
-    either(bytes, depth, |value, _| {
-        Ok(Value::String(value.text("property")?.to_owned()))
-    })
+    either(bytes, depth, |value, _| Ok(Value::String(value.text("property")?.to_owned())))
 }
 
 fn either(

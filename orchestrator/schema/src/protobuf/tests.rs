@@ -45,11 +45,7 @@ fn msg() -> Message {
 }
 
 fn envelope(api_version: &str, kind: &str, raw: Message) -> Vec<u8> {
-    let body = msg()
-        .message(1, msg().bytes(1, api_version).bytes(2, kind))
-        .message(2, raw)
-        .bytes(3, "")
-        .bytes(4, "");
+    let body = msg().message(1, msg().bytes(1, api_version).bytes(2, kind)).message(2, raw).bytes(3, "").bytes(4, "");
     [MAGIC.as_slice(), &body.0].concat()
 }
 
@@ -77,21 +73,14 @@ fn check(bytes: &[u8], expected: Expect) {
 
 #[test]
 fn a_config_map_and_a_secret() {
-    let map = msg()
-        .message(1, meta("c"))
-        .entry(2, "k", "v")
-        .entry(3, "b", [0, 255])
-        .int(4, 0);
+    let map = msg().message(1, meta("c")).entry(2, "k", "v").entry(3, "b", [0, 255]).int(4, 0);
     check(
         &envelope("v1", "ConfigMap", map),
         expect![[
             r#"{"apiVersion":"v1","binaryData":{"b":"AP8="},"data":{"k":"v"},"immutable":false,"kind":"ConfigMap","metadata":{"labels":{"app":"web"},"name":"c","namespace":"default"}}"#
         ]],
     );
-    let secret = msg()
-        .message(1, meta("s"))
-        .entry(2, "k", "v")
-        .bytes(3, "Opaque");
+    let secret = msg().message(1, meta("s")).entry(2, "k", "v").bytes(3, "Opaque");
     check(
         &envelope("v1", "Secret", secret),
         expect![[
@@ -103,44 +92,20 @@ fn a_config_map_and_a_secret() {
 #[test]
 fn a_deployment() {
     let limits = msg().entry(1, "memory", msg().bytes(1, "1024Mi").0);
-    let probe = msg().message(
-        1,
-        msg().message(
-            2,
-            msg()
-                .bytes(1, "/")
-                .message(2, msg().int(1, 1).int(2, 0).bytes(3, "http")),
-        ),
-    );
-    let volume = msg().bytes(1, "v").message(
-        2,
-        msg().message(19, msg().message(1, msg().bytes(1, "cm")).int(3, 420)),
-    );
+    let probe =
+        msg().message(1, msg().message(2, msg().bytes(1, "/").message(2, msg().int(1, 1).int(2, 0).bytes(3, "http"))));
+    let volume = msg().bytes(1, "v").message(2, msg().message(19, msg().message(1, msg().bytes(1, "cm")).int(3, 420)));
     let container = msg()
         .bytes(1, "web")
         .bytes(2, "nginx")
         .bytes(5, "")
-        .message(
-            6,
-            msg()
-                .bytes(1, "")
-                .int(2, 0)
-                .int(3, 80)
-                .bytes(4, "TCP")
-                .bytes(5, ""),
-        )
+        .message(6, msg().bytes(1, "").int(2, 0).int(3, 80).bytes(4, "TCP").bytes(5, ""))
         .message(8, limits)
         .message(10, probe)
         .int(16, 0);
-    let pod = msg()
-        .message(1, volume)
-        .message(2, container)
-        .bytes(3, "Always")
-        .int(4, 30)
-        .int(11, 0);
-    let rolling = msg()
-        .message(1, msg().int(1, 1).int(2, 0).bytes(3, "25%"))
-        .message(2, msg().int(1, 0).int(2, 1).bytes(3, ""));
+    let pod = msg().message(1, volume).message(2, container).bytes(3, "Always").int(4, 30).int(11, 0);
+    let rolling =
+        msg().message(1, msg().int(1, 1).int(2, 0).bytes(3, "25%")).message(2, msg().int(1, 0).int(2, 1).bytes(3, ""));
     let spec = msg()
         .int(1, 0)
         .message(2, msg().entry(1, "app", "web"))
@@ -150,14 +115,7 @@ fn a_deployment() {
         .int(7, 0);
     let status = msg().int(1, 0).int(2, 0);
     check(
-        &envelope(
-            "apps/v1",
-            "Deployment",
-            msg()
-                .message(1, meta("d"))
-                .message(2, spec)
-                .message(3, status),
-        ),
+        &envelope("apps/v1", "Deployment", msg().message(1, meta("d")).message(2, spec).message(3, status)),
         expect![[
             r#"{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"labels":{"app":"web"},"name":"d","namespace":"default"},"spec":{"replicas":0,"selector":{"matchLabels":{"app":"web"}},"strategy":{"rollingUpdate":{"maxSurge":1,"maxUnavailable":"25%"},"type":"RollingUpdate"},"template":{"metadata":{"labels":{"app":"web"},"namespace":"default"},"spec":{"containers":[{"image":"nginx","livenessProbe":{"httpGet":{"path":"/","port":"http"}},"name":"web","ports":[{"containerPort":80,"protocol":"TCP"}],"resources":{"limits":{"memory":"1Gi"}}}],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"volumes":[{"configMap":{"defaultMode":420,"name":"cm"},"name":"v"}]}}},"status":{}}"#
         ]],
@@ -171,49 +129,28 @@ fn special_leaves() {
         .message(8, msg().bytes(1, r#"{"a":1}"#))
         .message(24, msg().message(1, msg().bytes(5, "string")))
         .message(30, msg().int(1, 1));
-    let version = msg()
-        .bytes(1, "v1")
-        .int(2, 1)
-        .int(3, 1)
-        .message(4, msg().message(1, schema));
+    let version = msg().bytes(1, "v1").int(2, 1).int(3, 1).message(4, msg().message(1, schema));
     check(
-        &envelope(
-            "apiextensions.k8s.io/v1",
-            "CustomResourceDefinition",
-            msg().message(2, msg().message(7, version)),
-        ),
+        &envelope("apiextensions.k8s.io/v1", "CustomResourceDefinition", msg().message(2, msg().message(7, version))),
         expect![[
             r#"{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","spec":{"versions":[{"name":"v1","schema":{"openAPIV3Schema":{"additionalProperties":true,"default":{"a":1},"items":{"type":"string"},"type":"object"}},"served":true,"storage":true}]}}"#
         ]],
     );
-    let review = msg().message(
-        2,
-        msg().message(
-            5,
-            msg()
-                .bytes(1, "k")
-                .message(2, msg().bytes(1, "a").bytes(1, "b")),
-        ),
-    );
+    let review = msg().message(2, msg().message(5, msg().bytes(1, "k").message(2, msg().bytes(1, "a").bytes(1, "b"))));
     check(
         &envelope("authorization.k8s.io/v1", "SubjectAccessReview", review),
         expect![[
             r#"{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","spec":{"extra":{"k":["a","b"]}}}"#
         ]],
     );
-    let options = msg()
-        .int(1, -1)
-        .message(2, msg().bytes(1, "u"))
-        .bytes(4, "Background");
+    let options = msg().int(1, -1).message(2, msg().bytes(1, "u")).bytes(4, "Background");
     check(
         &envelope("v1", "DeleteOptions", options),
         expect![[
             r#"{"apiVersion":"v1","gracePeriodSeconds":-1,"kind":"DeleteOptions","preconditions":{"uid":"u"},"propagationPolicy":"Background"}"#
         ]],
     );
-    let metrics = msg()
-        .message(2, msg().int(1, 1_700_000_000))
-        .message(3, msg().int(1, 90_500_000_000));
+    let metrics = msg().message(2, msg().int(1, 1_700_000_000)).message(3, msg().int(1, 90_500_000_000));
     check(
         &envelope("metrics.k8s.io/v1beta1", "NodeMetrics", metrics),
         expect![[
@@ -224,41 +161,18 @@ fn special_leaves() {
 
 #[test]
 fn refusals() {
-    check(
-        b"{}",
-        expect![
-            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
-        ],
-    );
+    check(b"{}", expect!["provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"]);
     check(b"k8s\0\x12\x05a", expect!["unexpected EOF"]);
-    check(
-        &envelope("v1", "Nothing", msg()),
-        expect![[r#"no kind "Nothing" is registered for version "v1""#]],
-    );
-    check(
-        &envelope("v1", "ConfigMap", msg().entry(2, "k", [0xff])),
-        expect!["proto: data is not valid UTF-8"],
-    );
-    let deep = (0..500).fold(msg(), |inner, _| {
-        msg().message(29, msg().bytes(1, "a").message(2, inner))
-    });
-    let crd = msg().message(
-        2,
-        msg().message(7, msg().message(4, msg().message(1, deep))),
-    );
-    check(
-        &envelope("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd),
-        expect!["proto: exceeded max depth"],
-    );
+    check(&envelope("v1", "Nothing", msg()), expect![[r#"no kind "Nothing" is registered for version "v1""#]]);
+    check(&envelope("v1", "ConfigMap", msg().entry(2, "k", [0xff])), expect!["proto: data is not valid UTF-8"]);
+    let deep = (0..500).fold(msg(), |inner, _| msg().message(29, msg().bytes(1, "a").message(2, inner)));
+    let crd = msg().message(2, msg().message(7, msg().message(4, msg().message(1, deep))));
+    check(&envelope("apiextensions.k8s.io/v1", "CustomResourceDefinition", crd), expect!["proto: exceeded max depth"]);
 }
 
 /// What a decoded string map must give back.
 fn encode_config_map(data: &std::collections::BTreeMap<String, String>, name: &str) -> Vec<u8> {
-    let map = data
-        .iter()
-        .fold(msg().message(1, meta(name)), |message, (key, value)| {
-            message.entry(2, key, value)
-        });
+    let map = data.iter().fold(msg().message(1, meta(name)), |message, (key, value)| message.entry(2, key, value));
     envelope("v1", "ConfigMap", map)
 }
 

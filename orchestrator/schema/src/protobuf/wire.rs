@@ -60,16 +60,12 @@ impl<'a> Fields<'a> {
 
     fn field(&mut self) -> Result<(u32, Wire<'a>), DecodeError> {
         let tag = varint(&mut self.rest)?;
-        let number = u32::try_from(tag >> 3)
-            .ok()
-            .filter(|number| *number > 0)
-            .ok_or(DecodeError::Truncated)?;
+        let number = u32::try_from(tag >> 3).ok().filter(|number| *number > 0).ok_or(DecodeError::Truncated)?;
         let value = match (tag & 7) as u8 {
             0 => Wire::Varint(varint(&mut self.rest)?),
             1 => Wire::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => {
-                let length =
-                    usize::try_from(varint(&mut self.rest)?).map_err(|_| DecodeError::Truncated)?;
+                let length = usize::try_from(varint(&mut self.rest)?).map_err(|_| DecodeError::Truncated)?;
                 Wire::Bytes(self.take(length)?)
             }
             5 => self.take(4).map(|_| Wire::Fixed32)?,
@@ -83,10 +79,7 @@ impl<'a> Fields<'a> {
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(DecodeError::Truncated)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }

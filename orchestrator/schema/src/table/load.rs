@@ -50,10 +50,7 @@ impl FieldText<'_> {
 /// Where the types of a package are served.
 const PACKAGES: &[(&str, &str)] = &[
     ("io.k8s.api.admission.v1.", "admission.k8s.io/v1"),
-    (
-        "io.k8s.api.admissionregistration.v1.",
-        "admissionregistration.k8s.io/v1",
-    ),
+    ("io.k8s.api.admissionregistration.v1.", "admissionregistration.k8s.io/v1"),
     ("io.k8s.api.apidiscovery.v2.", "apidiscovery.k8s.io/v2"),
     ("io.k8s.api.apps.v1.", "apps/v1"),
     ("io.k8s.api.authentication.v1.", "authentication.k8s.io/v1"),
@@ -66,10 +63,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("io.k8s.api.core.v1.", "v1"),
     ("io.k8s.api.discovery.v1.", "discovery.k8s.io/v1"),
     ("io.k8s.api.events.v1.", "events.k8s.io/v1"),
-    (
-        "io.k8s.api.flowcontrol.v1.",
-        "flowcontrol.apiserver.k8s.io/v1",
-    ),
+    ("io.k8s.api.flowcontrol.v1.", "flowcontrol.apiserver.k8s.io/v1"),
     ("io.k8s.api.networking.v1.", "networking.k8s.io/v1"),
     ("io.k8s.api.node.v1.", "node.k8s.io/v1"),
     ("io.k8s.api.policy.v1.", "policy/v1"),
@@ -77,24 +71,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("io.k8s.api.resource.v1.", "resource.k8s.io/v1"),
     ("io.k8s.api.scheduling.v1.", "scheduling.k8s.io/v1"),
     ("io.k8s.api.storage.v1.", "storage.k8s.io/v1"),
-    (
-        "io.k8s.api.storagemigration.v1.",
-        "storagemigration.k8s.io/v1",
-    ),
-    (
-        "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.",
-        "apiextensions.k8s.io/v1",
-    ),
+    ("io.k8s.api.storagemigration.v1.", "storagemigration.k8s.io/v1"),
+    ("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.", "apiextensions.k8s.io/v1"),
     ("io.k8s.apimachinery.pkg.apis.meta.v1.", "meta.k8s.io/v1"),
-    (
-        "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.",
-        "apiregistration.k8s.io/v1",
-    ),
+    ("io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.", "apiregistration.k8s.io/v1"),
     ("io.k8s.metrics.pkg.apis.metrics.v1.", "metrics.k8s.io/v1"),
-    (
-        "io.k8s.metrics.pkg.apis.metrics.v1beta1.",
-        "metrics.k8s.io/v1beta1",
-    ),
+    ("io.k8s.metrics.pkg.apis.metrics.v1beta1.", "metrics.k8s.io/v1beta1"),
 ];
 
 /// `apiVersion` and `kind` have protobuf numbers of their own only in the envelope.
@@ -102,42 +84,21 @@ const TYPE_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.TypeMeta";
 const WATCH_EVENT: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 const META_PACKAGE: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 /// Of the shared kinds, those whose apiVersion is `meta.k8s.io/v1` and nothing else.
-const META_ONLY: &[&str] = &[
-    "Table",
-    "PartialObjectMetadata",
-    "PartialObjectMetadataList",
-];
+const META_ONLY: &[&str] = &["Table", "PartialObjectMetadata", "PartialObjectMetadataList"];
 
 type Names = HashMap<&'static str, u16>;
 
 pub(super) fn table() -> Table {
-    let facts: Facts<'static> =
-        serde_json::from_str(FACTS).expect("the facts are part of this program and tested");
+    let facts: Facts<'static> = serde_json::from_str(FACTS).expect("the facts are part of this program and tested");
     let by_name: Names = facts.types.keys().copied().zip(0u16..).collect();
-    let types: Vec<Type> = facts
-        .types
-        .keys()
-        .map(|name| build_type(name, &facts, &by_name))
-        .collect();
-    let kinds = facts
-        .kinds
-        .iter()
-        .filter_map(|kind| Some((*by_name.get(kind.t)?, kind.cluster)))
-        .collect();
-    Table {
-        by_kind: index_kinds(&types),
-        types,
-        by_name,
-        kinds,
-    }
+    let types: Vec<Type> = facts.types.keys().map(|name| build_type(name, &facts, &by_name)).collect();
+    let kinds = facts.kinds.iter().filter_map(|kind| Some((*by_name.get(kind.t)?, kind.cluster))).collect();
+    Table { by_kind: index_kinds(&types), types, by_name, kinds }
 }
 
 fn index_kinds(types: &[Type]) -> HashMap<(&'static str, &'static str), u16> {
     let mut by_kind = HashMap::new();
-    for (index, ty) in (0u16..)
-        .zip(types)
-        .filter(|(_, ty)| ty.is_kind || ty.name == WATCH_EVENT)
-    {
+    for (index, ty) in (0u16..).zip(types).filter(|(_, ty)| ty.is_kind || ty.name == WATCH_EVENT) {
         let short = short_name(ty.name);
         by_kind.insert((ty.api_version, short), index);
         if ty.name.starts_with(META_PACKAGE) && !META_ONLY.contains(&short) {
@@ -154,9 +115,7 @@ fn short_name(name: &'static str) -> &'static str {
 /// The last two words: `v1.Pod`.
 fn go_name(name: &'static str) -> &'static str {
     let before_last = name.rfind('.').unwrap_or(0);
-    name[..before_last]
-        .rfind('.')
-        .map_or(name, |dot| &name[dot + 1..])
+    name[..before_last].rfind('.').map_or(name, |dot| &name[dot + 1..])
 }
 
 fn build_type(name: &'static str, facts: &Facts<'static>, names: &Names) -> Type {
@@ -170,9 +129,7 @@ fn build_type(name: &'static str, facts: &Facts<'static>, names: &Names) -> Type
             let numbered = if text.has('i') {
                 Numbered::Inline(*names.get(text.t)?)
             } else {
-                let index = fields
-                    .binary_search_by(|field| field.name.cmp(field_name))
-                    .ok()?;
+                let index = fields.binary_search_by(|field| field.name.cmp(field_name)).ok()?;
                 Numbered::Field(u16::try_from(index).ok()?)
             };
             Some((text.n?, numbered))
@@ -183,14 +140,9 @@ fn build_type(name: &'static str, facts: &Facts<'static>, names: &Names) -> Type
         index: names[name],
         name,
         go_name: go_name(name),
-        api_version: PACKAGES
-            .iter()
-            .find(|(package, _)| name.starts_with(package))
-            .map_or("", |(_, version)| version),
+        api_version: PACKAGES.iter().find(|(package, _)| name.starts_with(package)).map_or("", |(_, version)| version),
         atomic: facts.atomic.contains(&name),
-        is_kind: own
-            .values()
-            .any(|text| text.has('i') && text.t == TYPE_META),
+        is_kind: own.values().any(|text| text.has('i') && text.t == TYPE_META),
         fields,
         numbers,
     }
@@ -211,10 +163,7 @@ fn field(name: &'static str, text: &FieldText<'static>, names: &Names) -> Field 
     let strategies = || text.ps.unwrap_or("").split(',');
     Field {
         name,
-        element: names.get(text.t).map_or_else(
-            || Element::Scalar(scalar(text.t)),
-            |index| Element::Object(*index),
-        ),
+        element: names.get(text.t).map_or_else(|| Element::Scalar(scalar(text.t)), |index| Element::Object(*index)),
         container: match (text.has('l'), text.has('m')) {
             (true, _) => Container::List,
             (_, true) => Container::Map,

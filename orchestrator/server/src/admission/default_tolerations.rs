@@ -29,9 +29,8 @@ fn add_tolerations(spec: &mut Value) {
     let before = tolerations.len();
     for key in [TAINT_NOT_READY, TAINT_UNREACHABLE] {
         if !tolerations[..before].iter().any(|toleration| covers(toleration, key)) {
-            tolerations.push(
-                json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS }),
-            );
+            tolerations
+                .push(json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS }));
         }
     }
     if tolerations.len() > before {

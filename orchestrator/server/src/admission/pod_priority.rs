@@ -126,8 +126,24 @@ mod tests {
     fn priority_follows_the_class() {
         check(json!({}), None, expect![[r#"{"preemptionPolicy":"PreemptLowerPriority","priority":0}"#]]);
         let never = json!({ "metadata": { "name": "c" }, "value": 7, "preemptionPolicy": "Never" });
-        check(json!({ "priority": 7 }), Some(never.clone()), expect![[r#"{"preemptionPolicy":"Never","priority":7,"priorityClassName":"c"}"#]]);
-        check(json!({ "priority": 8 }), Some(never), expect!["the integer value of priority (8) must not be provided in pod spec; priority admission controller computed 7 from the given PriorityClass name"]);
-        check(json!({}), system_class("system-node-critical"), expect![[r#"{"preemptionPolicy":"PreemptLowerPriority","priority":2000001000,"priorityClassName":"system-node-critical"}"#]]);
+        check(
+            json!({ "priority": 7 }),
+            Some(never.clone()),
+            expect![[r#"{"preemptionPolicy":"Never","priority":7,"priorityClassName":"c"}"#]],
+        );
+        check(
+            json!({ "priority": 8 }),
+            Some(never),
+            expect![
+                "the integer value of priority (8) must not be provided in pod spec; priority admission controller computed 7 from the given PriorityClass name"
+            ],
+        );
+        check(
+            json!({}),
+            system_class("system-node-critical"),
+            expect![[
+                r#"{"preemptionPolicy":"PreemptLowerPriority","priority":2000001000,"priorityClassName":"system-node-critical"}"#
+            ]],
+        );
     }
 }

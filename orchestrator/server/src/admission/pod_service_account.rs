@@ -30,7 +30,8 @@ impl Admit for PodServiceAccount {
         let name = name_account(spec);
         let Some(account) = request.cluster.get("serviceaccounts", request.namespace, &name) else {
             let namespace = request.namespace;
-            let why = format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
+            let why =
+                format!("error looking up service account {namespace}/{name}: serviceaccount \"{name}\" not found");
             return Err(Status::forbidden(request.kind, request.name, &why));
         };
         take_from_account(spec, &account, &format!("{VOLUME_PREFIX}{}", suffix()));
@@ -119,20 +120,42 @@ mod tests {
     #[test]
     fn a_pod_gets_account_token_and_pull_secrets() {
         let secrets = json!({ "imagePullSecrets": [{ "name": "s" }] });
-        check(json!({ "containers": [{ "name": "a" }] }), secrets, expect![[r#"{"containers":[{"name":"a","volumeMounts":[{"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","name":"kube-api-access-xxxxx","readOnly":true}]}],"imagePullSecrets":[{"name":"s"}],"serviceAccount":"default","serviceAccountName":"default","volumes":"the token's"}"#]]);
+        check(
+            json!({ "containers": [{ "name": "a" }] }),
+            secrets,
+            expect![[
+                r#"{"containers":[{"name":"a","volumeMounts":[{"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","name":"kube-api-access-xxxxx","readOnly":true}]}],"imagePullSecrets":[{"name":"s"}],"serviceAccount":"default","serviceAccountName":"default","volumes":"the token's"}"#
+            ]],
+        );
     }
 
     #[test]
     fn the_pod_may_refuse_and_overrules_the_account() {
         let refuse = json!({ "automountServiceAccountToken": false });
-        check(json!({ "containers": [{}], "automountServiceAccountToken": false }), json!({}), expect![[r#"{"automountServiceAccountToken":false,"containers":[{}],"serviceAccount":"default","serviceAccountName":"default"}"#]]);
-        check(json!({ "containers": [{}], "serviceAccountName": "x" }), refuse, expect![[r#"{"containers":[{}],"serviceAccount":"x","serviceAccountName":"x"}"#]]);
+        check(
+            json!({ "containers": [{}], "automountServiceAccountToken": false }),
+            json!({}),
+            expect![[
+                r#"{"automountServiceAccountToken":false,"containers":[{}],"serviceAccount":"default","serviceAccountName":"default"}"#
+            ]],
+        );
+        check(
+            json!({ "containers": [{}], "serviceAccountName": "x" }),
+            refuse,
+            expect![[r#"{"containers":[{}],"serviceAccount":"x","serviceAccountName":"x"}"#]],
+        );
     }
 
     #[test]
     fn a_mount_of_its_own_is_left_alone() {
         let mounts = json!([{ "name": "mine", "mountPath": MOUNT_PATH }]);
         let spec = json!({ "containers": [{ "volumeMounts": mounts }] });
-        check(spec, json!({}), expect![[r#"{"containers":[{"volumeMounts":[{"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","name":"mine"}]}],"serviceAccount":"default","serviceAccountName":"default"}"#]]);
+        check(
+            spec,
+            json!({}),
+            expect![[
+                r#"{"containers":[{"volumeMounts":[{"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount","name":"mine"}]}],"serviceAccount":"default","serviceAccountName":"default"}"#
+            ]],
+        );
     }
 }

@@ -50,13 +50,19 @@ fn take_from_class(spec: &mut Value, class: &Value) -> Result<(), String> {
         for (key, value) in entries(&scheduling["nodeSelector"]) {
             if selector.get(key).is_some_and(|given| given != value) {
                 let name = text(&class["metadata"]["name"]);
-                return Err(format!("conflict: runtimeClass.scheduling.nodeSelector[{key}] of {name} = {}; pod.spec.nodeSelector[{key}] = {}", text(value), text(&selector[key])));
+                return Err(format!(
+                    "conflict: runtimeClass.scheduling.nodeSelector[{key}] of {name} = {}; pod.spec.nodeSelector[{key}] = {}",
+                    text(value),
+                    text(&selector[key])
+                ));
             }
             fill(selector, key, value.clone());
         }
     }
     let mut tolerations = items(&spec["tolerations"]).to_vec();
-    tolerations.extend(items(&scheduling["tolerations"]).iter().filter(|one| !items(&spec["tolerations"]).contains(one)).cloned());
+    tolerations.extend(
+        items(&scheduling["tolerations"]).iter().filter(|one| !items(&spec["tolerations"]).contains(one)).cloned(),
+    );
     if !tolerations.is_empty() {
         set(spec, "tolerations", json!(tolerations));
     }

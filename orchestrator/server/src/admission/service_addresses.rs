@@ -102,7 +102,9 @@ impl Admit for ServiceAddresses {
 /// Fills in the cluster IP and node ports that a Service needs and lists all that it then holds. Values that the
 /// client chose must lie in range and be free; `taken` is not asked about more.
 pub fn allocations(
-    service: &mut Value, ranges: &ServiceRanges, taken: Taken<'_>,
+    service: &mut Value,
+    ranges: &ServiceRanges,
+    taken: Taken<'_>,
 ) -> Result<Vec<(&'static str, u64)>, Problem> {
     let Some(spec) = present(service, "spec") else { return Ok(Vec::new()) };
     if has_cluster_ip(spec) && text(&spec["clusterIP"]) != "None" {
@@ -213,8 +215,13 @@ impl Used {
         let addresses = stored.iter().filter_map(|one| address(one.meta.field("spec.clusterIP")?)).collect();
         let ports = match with_ports {
             false => BTreeSet::new(),
-            true => cluster.list("services", None).iter().flat_map(|one| items(&one["spec"]["ports"]).to_vec())
-                .map(|port| node_port(&port)).filter(|port| *port != 0).collect(),
+            true => cluster
+                .list("services", None)
+                .iter()
+                .flat_map(|one| items(&one["spec"]["ports"]).to_vec())
+                .map(|port| node_port(&port))
+                .filter(|port| *port != 0)
+                .collect(),
         };
         Self { addresses, ports }
     }
@@ -273,9 +280,25 @@ mod tests {
         let others: Vec<_> = (1..=5).map(|n| (CLUSTER_IPS, BASE + n)).collect();
         check(json!({ "type": "ClusterIP" }), &others, expect![[r#"[("clusterIPs", 167772166)]"#]]);
         let all: Vec<_> = (1..=6).map(|n| (CLUSTER_IPS, BASE + n)).collect();
-        check(json!({ "type": "ClusterIP" }), &all, expect![[r#"spec.clusterIPs: Invalid value: [null]: failed to allocate a serviceIP: range is full"#]]);
-        check(json!({ "type": "ClusterIP", "clusterIP": "10.0.0.3" }), &all, expect![[r#"spec.clusterIPs: Invalid value: ["10.0.0.3"]: failed to allocate IP 10.0.0.3: provided IP is already allocated"#]]);
-        check(json!({ "type": "ClusterIP", "clusterIP": "10.9.0.3" }), &[], expect![[r#"spec.clusterIPs: Invalid value: ["10.9.0.3"]: failed to allocate IP 10.9.0.3: the provided IP (10.9.0.3) is not in the valid range. The range of valid IPs is 10.0.0.0/29"#]]);
+        check(
+            json!({ "type": "ClusterIP" }),
+            &all,
+            expect![[r#"spec.clusterIPs: Invalid value: [null]: failed to allocate a serviceIP: range is full"#]],
+        );
+        check(
+            json!({ "type": "ClusterIP", "clusterIP": "10.0.0.3" }),
+            &all,
+            expect![[
+                r#"spec.clusterIPs: Invalid value: ["10.0.0.3"]: failed to allocate IP 10.0.0.3: provided IP is already allocated"#
+            ]],
+        );
+        check(
+            json!({ "type": "ClusterIP", "clusterIP": "10.9.0.3" }),
+            &[],
+            expect![[
+                r#"spec.clusterIPs: Invalid value: ["10.9.0.3"]: failed to allocate IP 10.9.0.3: the provided IP (10.9.0.3) is not in the valid range. The range of valid IPs is 10.0.0.0/29"#
+            ]],
+        );
         check(json!({ "type": "ClusterIP", "clusterIP": "None" }), &[], expect!["[]"]);
         check(json!({ "type": "ExternalName" }), &[], expect!["[]"]);
     }
@@ -283,9 +306,27 @@ mod tests {
     #[test]
     fn node_ports_are_unique_in_range_and_free() {
         let node_port = |ports: Value| json!({ "type": "NodePort", "clusterIP": "None", "ports": ports });
-        check(node_port(json!([{}, { "nodePort": 30_000 }])), &[], expect![[r#"[("nodePorts", 30000), ("nodePorts", 30001)]"#]]);
-        check(node_port(json!([{ "nodePort": 80 }])), &[], expect!["spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-30001"]);
-        check(node_port(json!([{}, { "nodePort": 30_000 }])), &[(NODE_PORTS, 30_000)], expect!["spec.ports[1].nodePort: Invalid value: 30000: provided port is already allocated"]);
-        check(node_port(json!([{}, {}, {}])), &[], expect!["spec.ports[2].nodePort: Invalid value: 0: failed to allocate a nodePort: range is full"]);
+        check(
+            node_port(json!([{}, { "nodePort": 30_000 }])),
+            &[],
+            expect![[r#"[("nodePorts", 30000), ("nodePorts", 30001)]"#]],
+        );
+        check(
+            node_port(json!([{ "nodePort": 80 }])),
+            &[],
+            expect![
+                "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-30001"
+            ],
+        );
+        check(
+            node_port(json!([{}, { "nodePort": 30_000 }])),
+            &[(NODE_PORTS, 30_000)],
+            expect!["spec.ports[1].nodePort: Invalid value: 30000: provided port is already allocated"],
+        );
+        check(
+            node_port(json!([{}, {}, {}])),
+            &[],
+            expect!["spec.ports[2].nodePort: Invalid value: 0: failed to allocate a nodePort: range is full"],
+        );
     }
 }

@@ -21,7 +21,8 @@ fn from_authorization(headers: &HeaderMap) -> Option<&str> {
 
 fn from_websocket(headers: &HeaderMap) -> Option<String> {
     let protocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let encoded = protocols.flat_map(|value| value.split(',')).find_map(|protocol| protocol.trim().strip_prefix(SUBPROTOCOL))?;
+    let encoded =
+        protocols.flat_map(|value| value.split(',')).find_map(|protocol| protocol.trim().strip_prefix(SUBPROTOCOL))?;
     let token = String::from_utf8(URL_SAFE_NO_PAD.decode(encoded.trim_end_matches('=')).ok()?).ok()?;
     (!token.is_empty()).then_some(token)
 }

@@ -21,7 +21,9 @@ pub struct BootstrapTokens {
 impl BootstrapTokens {
     pub fn find(&self, token: &str, now: Timestamp) -> Option<Identity> {
         let (id, secret) = token.split_once('.')?;
-        let plain = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let plain = |text: &str, length| {
+            text.len() == length && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+        };
         if !plain(id, 6) || !plain(secret, 16) {
             return None;
         }
@@ -70,14 +72,18 @@ mod tests {
             "auth-extra-groups": encode("system:bootstrappers:edge,system:masters"),
         }});
         change(&mut secret);
-        let tokens = BootstrapTokens { read: Arc::new(move |name| (name == "bootstrap-token-abcdef").then(|| secret.clone())) };
+        let tokens =
+            BootstrapTokens { read: Arc::new(move |name| (name == "bootstrap-token-abcdef").then(|| secret.clone())) };
         tokens.find(token, Timestamp::from_second(1_800_000_000).unwrap())
     }
 
     #[test]
     fn a_good_token_is_a_bootstrapper_and_no_more() {
         let found = check(|_| {}, "abcdef.0123456789abcdef").unwrap();
-        assert_eq!(found, Identity::new("system:bootstrap:abcdef", &["system:bootstrappers", "system:bootstrappers:edge"]));
+        assert_eq!(
+            found,
+            Identity::new("system:bootstrap:abcdef", &["system:bootstrappers", "system:bootstrappers:edge"])
+        );
     }
 
     #[test]

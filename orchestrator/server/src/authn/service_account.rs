@@ -31,7 +31,12 @@ impl ServiceAccountTokens {
     }
 
     /// The account and the audiences met; `None` for a token of another issuer.
-    pub fn review(&self, token: &str, audiences: &[String], now: Timestamp) -> Result<Option<(Identity, Vec<String>)>, Unauthenticated> {
+    pub fn review(
+        &self,
+        token: &str,
+        audiences: &[String],
+        now: Timestamp,
+    ) -> Result<Option<(Identity, Vec<String>)>, Unauthenticated> {
         let refused = |error: TokenError| Unauthenticated(error.to_string());
         let Some(claims) = self.claims(token, now).map_err(refused)? else { return Ok(None) };
         self.issuer.check(&claims, now).map_err(refused)?;

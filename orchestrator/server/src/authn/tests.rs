@@ -29,13 +29,18 @@ async fn ask(authenticators: &Authenticators, header: &str, value: &str) -> Stri
 #[tokio::test]
 async fn tokens_name_their_owners_and_unknown_ones_are_refused() {
     let (cluster, issuer, authenticators) = authenticators();
-    let check = async |value: &str, expected: Expect| expected.assert_eq(&ask(&authenticators, "authorization", value).await);
+    let check =
+        async |value: &str, expected: Expect| expected.assert_eq(&ask(&authenticators, "authorization", value).await);
     check("Bearer s3cret", expect!["alice dev ops system:authenticated"]).await;
     check("bearer plain", expect!["bob system:authenticated"]).await;
     check("Bearer wrong", expect!["401: nobody knows this bearer token"]).await;
     check("Basic Zm9vOmJhcg==", expect!["anonymous"]).await;
     let account = format!("Bearer {}", token(&issuer, json!({})).await.unwrap());
-    check(&account, expect!["system:serviceaccount:d:sa system:serviceaccounts system:serviceaccounts:d system:authenticated"]).await;
+    check(
+        &account,
+        expect!["system:serviceaccount:d:sa system:serviceaccounts system:serviceaccounts:d system:authenticated"],
+    )
+    .await;
     cluster.put("serviceaccounts/d/sa", "u-new", &[]);
     check(&account, expect!["401: serviceaccounts sa is gone or was made anew"]).await; // though its signature is remembered
     let foreign = format!("Bearer {}", token(&issuer, json!({"audiences": ["vault"]})).await.unwrap());
@@ -47,7 +52,8 @@ async fn tokens_name_their_owners_and_unknown_ones_are_refused() {
 async fn a_browser_shows_its_token_as_a_subprotocol() {
     let (_, _, authenticators) = authenticators();
     let value = "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.czNjcmV0";
-    expect!["alice dev ops system:authenticated"].assert_eq(&ask(&authenticators, "sec-websocket-protocol", value).await);
+    expect!["alice dev ops system:authenticated"]
+        .assert_eq(&ask(&authenticators, "sec-websocket-protocol", value).await);
 }
 
 #[tokio::test]
@@ -61,5 +67,6 @@ async fn the_certificate_wins_over_a_token() {
 
 #[test]
 fn a_broken_token_file_names_the_line() {
-    expect!["line 2 of the token file: the uid is missing"].assert_eq(&StaticTokens::parse("a,b,c\nd,e").unwrap_err().to_string());
+    expect!["line 2 of the token file: the uid is missing"]
+        .assert_eq(&StaticTokens::parse("a,b,c\nd,e").unwrap_err().to_string());
 }

@@ -15,7 +15,12 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 impl Rbac {
     /// May the identity write a role (`namespace` empty: a ClusterRole) with these rules? The error is the text
     /// after `… is forbidden: `. Do not ask when an update leaves the rules as they are.
-    pub fn may_grant(&self, identity: &Identity, (namespace, name): (&str, &str), rules: &[PolicyRule]) -> Result<(), String> {
+    pub fn may_grant(
+        &self,
+        identity: &Identity,
+        (namespace, name): (&str, &str),
+        rules: &[PolicyRule],
+    ) -> Result<(), String> {
         let resource = if namespace.is_empty() { "clusterroles" } else { "roles" };
         if self.allowed(identity, ("escalate", resource), (namespace, name)) {
             return Ok(());
@@ -61,7 +66,10 @@ pub fn confirm(identity: &Identity, held: &[PolicyRule], wanted: &[PolicyRule]) 
     lines.sort_unstable();
     let groups = quoted(&identity.groups);
     let user = &identity.user;
-    Err(format!("user {user:?} (groups={groups}) is attempting to grant RBAC permissions not currently held:\n{}", lines.join("\n")))
+    Err(format!(
+        "user {user:?} (groups={groups}) is attempting to grant RBAC permissions not currently held:\n{}",
+        lines.join("\n")
+    ))
 }
 
 /// The atoms of `wanted` (one verb on one thing) that no single held rule covers.
@@ -78,11 +86,21 @@ fn atoms(rule: &PolicyRule) -> Vec<PolicyRule> {
         for path in list(&rule.non_resource_urls) {
             atoms.push(PolicyRule { verbs: verbs.clone(), non_resource_urls: one(path), ..PolicyRule::default() });
         }
-        for (group, resource) in list(&rule.api_groups).iter().flat_map(|group| list(&rule.resources).iter().map(move |resource| (group, resource))) {
-            let atom = PolicyRule { verbs: verbs.clone(), api_groups: one(group), resources: one(resource), ..PolicyRule::default() };
+        for (group, resource) in list(&rule.api_groups)
+            .iter()
+            .flat_map(|group| list(&rule.resources).iter().map(move |resource| (group, resource)))
+        {
+            let atom = PolicyRule {
+                verbs: verbs.clone(),
+                api_groups: one(group),
+                resources: one(resource),
+                ..PolicyRule::default()
+            };
             match list(&rule.resource_names) {
                 [] => atoms.push(atom),
-                names => atoms.extend(names.iter().map(|name| PolicyRule { resource_names: one(name), ..atom.clone() })),
+                names => {
+                    atoms.extend(names.iter().map(|name| PolicyRule { resource_names: one(name), ..atom.clone() }))
+                }
             }
         }
     }
@@ -94,7 +112,8 @@ fn compact(atoms: Vec<PolicyRule>) -> Vec<PolicyRule> {
     let mut things: BTreeMap<[Vec<String>; 4], PolicyRule> = BTreeMap::new();
     for atom in atoms {
         let part = |values: &Option<Vec<String>>| list(values).to_vec();
-        let thing = [part(&atom.api_groups), part(&atom.resources), part(&atom.resource_names), part(&atom.non_resource_urls)];
+        let thing =
+            [part(&atom.api_groups), part(&atom.resources), part(&atom.resource_names), part(&atom.non_resource_urls)];
         match things.get_mut(&thing) {
             Some(rule) if rule.verbs.contains(&atom.verbs[0]) => {}
             Some(rule) => rule.verbs.extend(atom.verbs),
@@ -112,7 +131,11 @@ fn text(rule: &PolicyRule) -> String {
         ("ResourceNames", list(&rule.resource_names)),
         ("Verbs", &rule.verbs),
     ];
-    let parts: Vec<String> = parts.iter().filter(|(_, values)| !values.is_empty()).map(|(name, values)| format!("{name}:{}", quoted(values))).collect();
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(_, values)| !values.is_empty())
+        .map(|(name, values)| format!("{name}:{}", quoted(values)))
+        .collect();
     format!("{{{}}}", parts.join(", "))
 }
 

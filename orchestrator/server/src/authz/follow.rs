@@ -51,15 +51,25 @@ async fn follow_one(
     }
 }
 
-async fn list(rbac: &Rbac, resource: &'static str, store: &Arc<dyn Store>, frame: &Frame) -> Result<Box<dyn amphipod_store::Watch>, Error> {
+async fn list(
+    rbac: &Rbac,
+    resource: &'static str,
+    store: &Arc<dyn Store>,
+    frame: &Frame,
+) -> Result<Box<dyn amphipod_store::Watch>, Error> {
     let id = store.resource(&format!("rbac.authorization.k8s.io/{resource}")).await?;
     let snapshot = store.snapshot();
-    let listed = snapshot.list(id, None, None, 0).iter().filter_map(|object| decode(resource, &frame(object))).collect();
+    let listed =
+        snapshot.list(id, None, None, 0).iter().filter_map(|object| decode(resource, &frame(object))).collect();
     rbac.update(|index| index.replace(resource, listed));
     store.watch(id, snapshot.revision())
 }
 
-async fn pump((rbac, resource): (&Rbac, &'static str), mut watched: Box<dyn amphipod_store::Watch>, frame: &Frame) -> Error {
+async fn pump(
+    (rbac, resource): (&Rbac, &'static str),
+    mut watched: Box<dyn amphipod_store::Watch>,
+    frame: &Frame,
+) -> Error {
     loop {
         match watched.next().await {
             Ok(events) => apply(rbac, resource, &events, frame),
@@ -84,7 +94,9 @@ fn apply(rbac: &Rbac, resource: &'static str, events: &[Arc<Event>], frame: &Fra
 /// An object that does not decode grants nothing; it cannot have passed validation.
 fn decode(resource: &str, frame: &[u8]) -> Option<Policy> {
     fn parse<T: DeserializeOwned>(frame: &[u8]) -> Option<T> {
-        serde_json::from_slice(frame).inspect_err(|error| tracing::error!(%error, "an object of the policy does not decode")).ok()
+        serde_json::from_slice(frame)
+            .inspect_err(|error| tracing::error!(%error, "an object of the policy does not decode"))
+            .ok()
     }
     match resource {
         "roles" => parse(frame).map(Policy::Role),
@@ -135,7 +147,12 @@ mod tests {
         assert!(!may());
         let reference = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"});
         let subjects = json!([{"kind": "User", "name": "x"}]);
-        put(&store, "clusterrolebindings", json!({"metadata": {"name": "b"}, "roleRef": reference, "subjects": subjects})).await;
+        put(
+            &store,
+            "clusterrolebindings",
+            json!({"metadata": {"name": "b"}, "roleRef": reference, "subjects": subjects}),
+        )
+        .await;
         let known = async {
             while !may() {
                 tokio::task::yield_now().await;

@@ -116,7 +116,12 @@ impl Index {
             Policy::ClusterRoleBinding(binding) => {
                 let (_, name) = named(&binding.metadata);
                 let role = RoleName::Cluster(binding.role_ref.name);
-                self.bind(Binding { namespace: String::new(), name, role, subjects: binding.subjects.unwrap_or_default() });
+                self.bind(Binding {
+                    namespace: String::new(),
+                    name,
+                    role,
+                    subjects: binding.subjects.unwrap_or_default(),
+                });
             }
         }
     }
@@ -141,7 +146,12 @@ impl Index {
             "clusterroles" => self.cluster_roles.clear(),
             _ => {
                 let cluster_wide = resource == "clusterrolebindings";
-                let gone: Vec<Name> = self.bindings.keys().filter(|(namespace, _)| namespace.is_empty() == cluster_wide).cloned().collect();
+                let gone: Vec<Name> = self
+                    .bindings
+                    .keys()
+                    .filter(|(namespace, _)| namespace.is_empty() == cluster_wide)
+                    .cloned()
+                    .collect();
                 gone.iter().for_each(|name| self.unbind(name));
             }
         }
@@ -158,18 +168,24 @@ impl Index {
     pub fn rules(&self, role: &RoleName) -> Option<&[PolicyRule]> {
         match role {
             RoleName::Cluster(name) => self.effective.get(name).map(AsRef::as_ref),
-            RoleName::Namespaced { namespace, name } => self.roles.get(&(namespace.clone(), name.clone())).map(AsRef::as_ref),
+            RoleName::Namespaced { namespace, name } => {
+                self.roles.get(&(namespace.clone(), name.clone())).map(AsRef::as_ref)
+            }
         }
     }
 
     /// Shows every binding that speaks of the identity, cluster-wide ones first, until `stop` says so.
     pub fn visit(&self, identity: &Identity, namespace: &str, mut stop: impl FnMut(Granted<'_>) -> bool) {
-        let groups = identity.groups.iter().filter_map(|group| Some((SubjectKind::Group, group.as_str(), self.groups.get(group)?)));
+        let groups = identity
+            .groups
+            .iter()
+            .filter_map(|group| Some((SubjectKind::Group, group.as_str(), self.groups.get(group)?)));
         let user = self.users.get(&identity.user).map(|grants| (SubjectKind::User, identity.user.as_str(), grants));
         let subjects: Vec<(SubjectKind, &str, &Grants)> = user.into_iter().chain(groups).collect();
         let namespaces = [Some(""), Some(namespace).filter(|namespace| !namespace.is_empty())];
         for namespace in namespaces.into_iter().flatten() {
-            let bindings = subjects.iter().filter_map(|(kind, name, grants)| Some((*kind, *name, grants.get(namespace)?)));
+            let bindings =
+                subjects.iter().filter_map(|(kind, name, grants)| Some((*kind, *name, grants.get(namespace)?)));
             for (kind, name, bindings) in bindings {
                 for binding in bindings {
                     if stop(Granted { binding, rules: self.rules(&binding.role), subject: (kind, name) }) {
@@ -223,7 +239,9 @@ impl Index {
     }
 
     fn collected(&self, name: &str, seen: &mut HashSet<String>) -> Vec<PolicyRule> {
-        let Some(role) = self.cluster_roles.get(name).filter(|_| seen.insert(name.to_owned())) else { return Vec::new() };
+        let Some(role) = self.cluster_roles.get(name).filter(|_| seen.insert(name.to_owned())) else {
+            return Vec::new();
+        };
         let mut rules = role.rules.clone().unwrap_or_default();
         let selectors = role.aggregation_rule.as_ref().and_then(|rule| rule.cluster_role_selectors.as_ref());
         for selector in selectors.into_iter().flatten() {

@@ -13,7 +13,9 @@ pub fn matches(rule: &PolicyRule, attributes: &Attributes) -> bool {
         Some(path) => list(&rule.non_resource_urls).iter().any(|pattern| path_matches(pattern, path)),
         None => {
             has(list(&rule.api_groups), &attributes.group)
-                && list(&rule.resources).iter().any(|pattern| resource_matches(pattern, &attributes.resource, &attributes.subresource))
+                && list(&rule.resources)
+                    .iter()
+                    .any(|pattern| resource_matches(pattern, &attributes.resource, &attributes.subresource))
                 && name_matches(list(&rule.resource_names), &attributes.name)
         }
     }
@@ -50,7 +52,9 @@ fn resource_matches(pattern: &str, resource: &str, subresource: &str) -> bool {
     match pattern.split_once('/') {
         _ if pattern == "*" => true,
         None => subresource.is_empty() && pattern == resource,
-        Some((parent, child)) => !subresource.is_empty() && child == subresource && (parent == "*" || parent == resource),
+        Some((parent, child)) => {
+            !subresource.is_empty() && child == subresource && (parent == "*" || parent == resource)
+        }
     }
 }
 

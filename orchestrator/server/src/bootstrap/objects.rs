@@ -15,7 +15,10 @@ pub const RUNTIME_CLASSES: [&str; 9] =
     ["wasm", "wasmtime", "wasmtime-spin-v2", "spin", "wws", "slight", "lunatic", "wasmedge", "wasmer"];
 
 pub(super) fn objects(settings: &Settings) -> Vec<Desired> {
-    let mut all: Vec<Desired> = NAMES.iter().map(|name| cluster(NAMESPACES, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))).collect();
+    let mut all: Vec<Desired> = NAMES
+        .iter()
+        .map(|name| cluster(NAMESPACES, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})))
+        .collect();
     all.extend(priority_classes());
     all.extend(RUNTIME_CLASSES.iter().map(|name| runtime_class(name)));
     all.extend([service(settings), endpoints(settings)]);
@@ -36,13 +39,22 @@ fn priority_classes() -> [Desired; 2] {
         cluster("/apis/scheduling.k8s.io/v1/priorityclasses", object)
     };
     [
-        class("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
-        class("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
+        class(
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        class(
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
     ]
 }
 
 fn runtime_class(name: &str) -> Desired {
-    let object = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": "wasm"});
+    let object =
+        json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": "wasm"});
     cluster("/apis/node.k8s.io/v1/runtimeclasses", object)
 }
 
@@ -57,7 +69,12 @@ fn service(settings: &Settings) -> Desired {
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": settings.api_port}],
         },
     });
-    Desired { list: "/api/v1/services", collection: "/api/v1/namespaces/default/services".to_owned(), object, repair: Repair::Never }
+    Desired {
+        list: "/api/v1/services",
+        collection: "/api/v1/namespaces/default/services".to_owned(),
+        object,
+        repair: Repair::Never,
+    }
 }
 
 fn endpoints(settings: &Settings) -> Desired {
@@ -79,7 +96,8 @@ fn endpoints(settings: &Settings) -> Desired {
 fn endpoint_slices(settings: &Settings) -> Vec<Desired> {
     let slice = |(name, kind): (&str, &str)| {
         let addresses = settings.api_addresses.iter().filter(|address| family(address) == kind);
-        let endpoints: Vec<Value> = addresses.map(|address| json!({"addresses": [address], "conditions": {"ready": true}})).collect();
+        let endpoints: Vec<Value> =
+            addresses.map(|address| json!({"addresses": [address], "conditions": {"ready": true}})).collect();
         if endpoints.is_empty() {
             return None;
         }

@@ -29,10 +29,21 @@ pub(super) fn roles() -> Vec<Desired> {
 
 fn general() -> Vec<Desired> {
     let paths = |paths: &[&str]| json!({"verbs": ["get"], "nonResourceURLs": paths});
-    let every = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}]);
+    let every =
+        json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}]);
     let public = paths(&["/healthz", "/livez", "/readyz", "/version", "/version/"]);
     let discovery = paths(&[
-        "/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/",
+        "/api",
+        "/api/*",
+        "/apis",
+        "/apis/*",
+        "/healthz",
+        "/livez",
+        "/openapi",
+        "/openapi/*",
+        "/readyz",
+        "/version",
+        "/version/",
     ]);
     let reviews = [
         ("authorization.k8s.io", "selfsubjectaccessreviews,selfsubjectrulesreviews", "create"),
@@ -44,15 +55,52 @@ fn general() -> Vec<Desired> {
         cluster_role("system:discovery", json!([discovery])),
         bind("system:discovery", "system:discovery", &[group("system:authenticated")]),
         cluster_role("system:public-info-viewer", json!([public])),
-        bind("system:public-info-viewer", "system:public-info-viewer", &[group("system:authenticated"), group("system:unauthenticated")]),
+        bind(
+            "system:public-info-viewer",
+            "system:public-info-viewer",
+            &[group("system:authenticated"), group("system:unauthenticated")],
+        ),
         cluster_role("system:basic-user", rules(&reviews)),
         bind("system:basic-user", "system:basic-user", &[group("system:authenticated")]),
-        cluster_role("system:service-account-issuer-discovery", json!([paths(&["/.well-known/openid-configuration", "/openid/v1/jwks", "/.well-known/openid-configuration/", "/openid/v1/jwks/"])])),
-        bind("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", &[group("system:serviceaccounts")]),
-        cluster_role("system:monitoring", json!([paths(&["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/metrics/slis", "/readyz", "/readyz/*"])])),
+        cluster_role(
+            "system:service-account-issuer-discovery",
+            json!([paths(&[
+                "/.well-known/openid-configuration",
+                "/openid/v1/jwks",
+                "/.well-known/openid-configuration/",
+                "/openid/v1/jwks/"
+            ])]),
+        ),
+        bind(
+            "system:service-account-issuer-discovery",
+            "system:service-account-issuer-discovery",
+            &[group("system:serviceaccounts")],
+        ),
+        cluster_role(
+            "system:monitoring",
+            json!([paths(&[
+                "/healthz",
+                "/healthz/*",
+                "/livez",
+                "/livez/*",
+                "/metrics",
+                "/metrics/slis",
+                "/readyz",
+                "/readyz/*"
+            ])]),
+        ),
         bind("system:monitoring", "system:monitoring", &[group("system:monitoring")]),
-        cluster_role("system:auth-delegator", rules(&[("authentication.k8s.io", "tokenreviews", "create"), ("authorization.k8s.io", "subjectaccessreviews", "create")])),
-        cluster_role("system:heapster", rules(&[("core", "events,namespaces,nodes,pods", READ), ("apps", "deployments", READ)])),
+        cluster_role(
+            "system:auth-delegator",
+            rules(&[
+                ("authentication.k8s.io", "tokenreviews", "create"),
+                ("authorization.k8s.io", "subjectaccessreviews", "create"),
+            ]),
+        ),
+        cluster_role(
+            "system:heapster",
+            rules(&[("core", "events,namespaces,nodes,pods", READ), ("apps", "deployments", READ)]),
+        ),
     ]
 }
 
@@ -60,12 +108,24 @@ fn general() -> Vec<Desired> {
 /// aggregation gives at the start, so that the objects show them.
 fn aggregates() -> Vec<Desired> {
     let view: &[Rule] = &[
-        ("core", "configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status", READ),
-        ("core", "bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status", READ),
+        (
+            "core",
+            "configmaps,endpoints,persistentvolumeclaims,persistentvolumeclaims/status,pods,replicationcontrollers,replicationcontrollers/scale,serviceaccounts,services,services/status",
+            READ,
+        ),
+        (
+            "core",
+            "bindings,events,limitranges,namespaces/status,pods/log,pods/status,replicationcontrollers/status,resourcequotas,resourcequotas/status",
+            READ,
+        ),
         ("core", "namespaces", READ),
         ("events.k8s.io", "events", READ),
         ("discovery.k8s.io", "endpointslices", READ),
-        ("apps", "controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status", READ),
+        (
+            "apps",
+            "controllerrevisions,daemonsets,daemonsets/status,deployments,deployments/scale,deployments/status,replicasets,replicasets/scale,replicasets/status,statefulsets,statefulsets/scale,statefulsets/status",
+            READ,
+        ),
         ("autoscaling", "horizontalpodautoscalers,horizontalpodautoscalers/status", READ),
         ("batch", "cronjobs,cronjobs/status,jobs,jobs/status", READ),
         ("policy", "poddisruptionbudgets,poddisruptionbudgets/status", READ),
@@ -78,10 +138,18 @@ fn aggregates() -> Vec<Desired> {
         ("core", "pods,pods/attach,pods/exec,pods/portforward,pods/proxy", WRITE),
         ("core", "pods/eviction", "create"),
         ("core", "pods/ephemeralcontainers,pods/resize", "patch,update"),
-        ("core", "configmaps,endpoints,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy", WRITE),
+        (
+            "core",
+            "configmaps,endpoints,events,persistentvolumeclaims,replicationcontrollers,replicationcontrollers/scale,secrets,serviceaccounts,services,services/proxy",
+            WRITE,
+        ),
         ("core", "serviceaccounts/token", "create"),
         ("events.k8s.io", "events", WRITE),
-        ("apps", "daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,statefulsets/scale", WRITE),
+        (
+            "apps",
+            "daemonsets,deployments,deployments/rollback,deployments/scale,replicasets,replicasets/scale,statefulsets,statefulsets/scale",
+            WRITE,
+        ),
         ("autoscaling", "horizontalpodautoscalers", WRITE),
         ("batch", "cronjobs,jobs", WRITE),
         ("policy", "poddisruptionbudgets", WRITE),
@@ -114,7 +182,11 @@ fn nodes() -> Vec<Desired> {
     let node: &[Rule] = &[
         ("authentication.k8s.io", "tokenreviews", "create"),
         ("authorization.k8s.io", "localsubjectaccessreviews,subjectaccessreviews", "create"),
-        ("core", "services,configmaps,secrets,namespaces,serviceaccounts,persistentvolumeclaims,persistentvolumes,endpoints", READ),
+        (
+            "core",
+            "services,configmaps,secrets,namespaces,serviceaccounts,persistentvolumeclaims,persistentvolumes,endpoints",
+            READ,
+        ),
         ("core", "nodes", "create,get,list,watch,update,patch"),
         ("core", "nodes/status", "patch,update"),
         ("core", "pods", "get,list,watch,create,delete"),
@@ -130,20 +202,48 @@ fn nodes() -> Vec<Desired> {
         ("networking.k8s.io", "ingresses,ingressclasses,networkpolicies", READ),
         ("networking.k8s.io", "ingresses/status", "get,patch,update"),
     ];
-    let proxier: &[Rule] = &[("core", "services,endpoints,nodes", READ), ("discovery.k8s.io", "endpointslices", READ), ("networking.k8s.io", "servicecidrs", READ), EVENTS];
+    let proxier: &[Rule] = &[
+        ("core", "services,endpoints,nodes", READ),
+        ("discovery.k8s.io", "endpointslices", READ),
+        ("networking.k8s.io", "servicecidrs", READ),
+        EVENTS,
+    ];
     let requests = |what: &'static str| rules(&[("certificates.k8s.io", what, "create")]);
     vec![
         cluster_role("system:node", rules(node)),
         bind("system:node", "system:node", &[group("system:nodes")]),
         cluster_role("system:node-proxier", rules(proxier)),
         bind("system:node-proxier", "system:node-proxier", &[user("system:kube-proxy"), group("system:nodes")]),
-        cluster_role("system:node-bootstrapper", rules(&[("certificates.k8s.io", "certificatesigningrequests", "create,get,list,watch")])),
+        cluster_role(
+            "system:node-bootstrapper",
+            rules(&[("certificates.k8s.io", "certificatesigningrequests", "create,get,list,watch")]),
+        ),
         bind("amphipod:node-bootstrapper", "system:node-bootstrapper", &[group("system:bootstrappers")]),
-        cluster_role("system:certificates.k8s.io:certificatesigningrequests:nodeclient", requests("certificatesigningrequests/nodeclient")),
-        bind("amphipod:node-client", "system:certificates.k8s.io:certificatesigningrequests:nodeclient", &[group("system:bootstrappers")]),
-        cluster_role("system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", requests("certificatesigningrequests/selfnodeclient")),
-        bind("amphipod:self-node-client", "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", &[group("system:nodes")]),
-        cluster_role("system:kubelet-api-admin", rules(&[("core", "nodes", "get,list,watch,proxy"), ("core", "nodes/log,nodes/metrics,nodes/proxy,nodes/stats", "*")])),
+        cluster_role(
+            "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+            requests("certificatesigningrequests/nodeclient"),
+        ),
+        bind(
+            "amphipod:node-client",
+            "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+            &[group("system:bootstrappers")],
+        ),
+        cluster_role(
+            "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+            requests("certificatesigningrequests/selfnodeclient"),
+        ),
+        bind(
+            "amphipod:self-node-client",
+            "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+            &[group("system:nodes")],
+        ),
+        cluster_role(
+            "system:kubelet-api-admin",
+            rules(&[
+                ("core", "nodes", "get,list,watch,proxy"),
+                ("core", "nodes/log,nodes/metrics,nodes/proxy,nodes/stats", "*"),
+            ]),
+        ),
     ]
 }
 
@@ -176,47 +276,229 @@ fn components() -> Vec<Desired> {
     vec![
         cluster_role("system:kube-scheduler", rules(scheduler)),
         bind("system:kube-scheduler", "system:kube-scheduler", &[user("system:kube-scheduler")]),
-        cluster_role("system:volume-scheduler", rules(&[("core", "persistentvolumes,persistentvolumeclaims", "get,list,patch,update,watch"), ("storage.k8s.io", "storageclasses", READ)])),
+        cluster_role(
+            "system:volume-scheduler",
+            rules(&[
+                ("core", "persistentvolumes,persistentvolumeclaims", "get,list,patch,update,watch"),
+                ("storage.k8s.io", "storageclasses", READ),
+            ]),
+        ),
         bind("system:volume-scheduler", "system:volume-scheduler", &[user("system:kube-scheduler")]),
         cluster_role("system:kube-controller-manager", rules(manager)),
-        bind("system:kube-controller-manager", "system:kube-controller-manager", &[user("system:kube-controller-manager")]),
+        bind(
+            "system:kube-controller-manager",
+            "system:kube-controller-manager",
+            &[user("system:kube-controller-manager")],
+        ),
         cluster_role("system:kube-dns", rules(&[("core", "endpoints,services", "list,watch")])),
-        cluster_role("system:persistent-volume-provisioner", rules(&[("core", "persistentvolumes", "create,delete,get,list,watch"), ("core", "persistentvolumeclaims", "get,list,update,watch"), ("storage.k8s.io", "storageclasses", READ), EVENTS])),
+        cluster_role(
+            "system:persistent-volume-provisioner",
+            rules(&[
+                ("core", "persistentvolumes", "create,delete,get,list,watch"),
+                ("core", "persistentvolumeclaims", "get,list,update,watch"),
+                ("storage.k8s.io", "storageclasses", READ),
+                EVENTS,
+            ]),
+        ),
     ]
 }
 
 /// What each controller needs beyond events. Its role is `system:controller:NAME`, bound to its service account in
 /// kube-system and to the user as which all of them run in this program.
 const CONTROLLERS: &[(&str, &[Rule])] = &[
-    ("attachdetach-controller", &[("core", "persistentvolumes,persistentvolumeclaims,nodes,pods", READ), ("core", "nodes/status", "patch,update"), ("storage.k8s.io", "volumeattachments", ALL)]),
-    ("certificate-controller", &[("certificates.k8s.io", "certificatesigningrequests", "delete,get,list,watch"), ("certificates.k8s.io", "certificatesigningrequests/approval,certificatesigningrequests/status", "update"), ("certificates.k8s.io", "signers", "approve,sign"), ("authorization.k8s.io", "subjectaccessreviews", "create")]),
-    ("clusterrole-aggregation-controller", &[("rbac.authorization.k8s.io", "clusterroles", "escalate,get,list,patch,update,watch")]),
-    ("cronjob-controller", &[("batch", "cronjobs,jobs", ALL), ("batch", "cronjobs/finalizers,cronjobs/status", "update,patch"), ("core", "pods", "delete,list")]),
-    ("daemon-set-controller", &[("apps", "daemonsets", READ), ("apps", "daemonsets/finalizers,daemonsets/status", "update,patch"), ("core", "nodes", READ), ("core", "pods", "create,delete,get,list,patch,watch"), ("core", "pods/binding", "create"), ("apps", "controllerrevisions", ALL)]),
-    ("deployment-controller", &[("apps", "deployments", "get,list,update,patch,watch"), ("apps", "deployments/finalizers,deployments/status", "update,patch"), ("apps", "replicasets", "create,delete,get,list,patch,update,watch"), ("core", "pods", "get,list,update,watch")]),
-    ("disruption-controller", &[("apps", "deployments,replicasets,statefulsets", READ), ("core", "replicationcontrollers,pods", READ), ("core", "pods/status", "patch,update"), ("policy", "poddisruptionbudgets", READ), ("policy", "poddisruptionbudgets/status", "update,patch"), ("*", "*/scale", "get")]),
-    ("endpoint-controller", &[("core", "pods,services", READ), ("core", "endpoints", "create,delete,get,list,patch,update,watch"), ("core", "endpoints/restricted", "create")]),
-    ("endpointslice-controller", &[("core", "nodes,pods,services", READ), ("core", "services/finalizers", "update"), ("discovery.k8s.io", "endpointslices", ALL)]),
-    ("endpointslicemirroring-controller", &[("core", "endpoints,services", READ), ("core", "endpoints/finalizers,services/finalizers", "update"), ("discovery.k8s.io", "endpointslices", ALL)]),
-    ("ephemeral-volume-controller", &[("core", "pods", READ), ("core", "pods/finalizers", "update"), ("core", "persistentvolumeclaims", "create,get,list,watch")]),
-    ("expand-controller", &[("core", "persistentvolumes,persistentvolumeclaims", "get,list,patch,update,watch"), ("core", "persistentvolumeclaims/status", "patch,update"), ("storage.k8s.io", "storageclasses", READ)]),
+    (
+        "attachdetach-controller",
+        &[
+            ("core", "persistentvolumes,persistentvolumeclaims,nodes,pods", READ),
+            ("core", "nodes/status", "patch,update"),
+            ("storage.k8s.io", "volumeattachments", ALL),
+        ],
+    ),
+    (
+        "certificate-controller",
+        &[
+            ("certificates.k8s.io", "certificatesigningrequests", "delete,get,list,watch"),
+            ("certificates.k8s.io", "certificatesigningrequests/approval,certificatesigningrequests/status", "update"),
+            ("certificates.k8s.io", "signers", "approve,sign"),
+            ("authorization.k8s.io", "subjectaccessreviews", "create"),
+        ],
+    ),
+    (
+        "clusterrole-aggregation-controller",
+        &[("rbac.authorization.k8s.io", "clusterroles", "escalate,get,list,patch,update,watch")],
+    ),
+    (
+        "cronjob-controller",
+        &[
+            ("batch", "cronjobs,jobs", ALL),
+            ("batch", "cronjobs/finalizers,cronjobs/status", "update,patch"),
+            ("core", "pods", "delete,list"),
+        ],
+    ),
+    (
+        "daemon-set-controller",
+        &[
+            ("apps", "daemonsets", READ),
+            ("apps", "daemonsets/finalizers,daemonsets/status", "update,patch"),
+            ("core", "nodes", READ),
+            ("core", "pods", "create,delete,get,list,patch,watch"),
+            ("core", "pods/binding", "create"),
+            ("apps", "controllerrevisions", ALL),
+        ],
+    ),
+    (
+        "deployment-controller",
+        &[
+            ("apps", "deployments", "get,list,update,patch,watch"),
+            ("apps", "deployments/finalizers,deployments/status", "update,patch"),
+            ("apps", "replicasets", "create,delete,get,list,patch,update,watch"),
+            ("core", "pods", "get,list,update,watch"),
+        ],
+    ),
+    (
+        "disruption-controller",
+        &[
+            ("apps", "deployments,replicasets,statefulsets", READ),
+            ("core", "replicationcontrollers,pods", READ),
+            ("core", "pods/status", "patch,update"),
+            ("policy", "poddisruptionbudgets", READ),
+            ("policy", "poddisruptionbudgets/status", "update,patch"),
+            ("*", "*/scale", "get"),
+        ],
+    ),
+    (
+        "endpoint-controller",
+        &[
+            ("core", "pods,services", READ),
+            ("core", "endpoints", "create,delete,get,list,patch,update,watch"),
+            ("core", "endpoints/restricted", "create"),
+        ],
+    ),
+    (
+        "endpointslice-controller",
+        &[
+            ("core", "nodes,pods,services", READ),
+            ("core", "services/finalizers", "update"),
+            ("discovery.k8s.io", "endpointslices", ALL),
+        ],
+    ),
+    (
+        "endpointslicemirroring-controller",
+        &[
+            ("core", "endpoints,services", READ),
+            ("core", "endpoints/finalizers,services/finalizers", "update"),
+            ("discovery.k8s.io", "endpointslices", ALL),
+        ],
+    ),
+    (
+        "ephemeral-volume-controller",
+        &[
+            ("core", "pods", READ),
+            ("core", "pods/finalizers", "update"),
+            ("core", "persistentvolumeclaims", "create,get,list,watch"),
+        ],
+    ),
+    (
+        "expand-controller",
+        &[
+            ("core", "persistentvolumes,persistentvolumeclaims", "get,list,patch,update,watch"),
+            ("core", "persistentvolumeclaims/status", "patch,update"),
+            ("storage.k8s.io", "storageclasses", READ),
+        ],
+    ),
     ("generic-garbage-collector", &[("*", "*", "delete,get,list,patch,update,watch")]),
-    ("horizontal-pod-autoscaler", &[("autoscaling", "horizontalpodautoscalers", READ), ("autoscaling", "horizontalpodautoscalers/status", "update,patch"), ("*", "*/scale", "get,update,patch"), ("core", "pods", "list,get,watch"), ("metrics.k8s.io", "pods", "list,get"), ("custom.metrics.k8s.io,external.metrics.k8s.io", "*", "get,list")]),
-    ("job-controller", &[("batch", "jobs", "get,list,patch,update,watch"), ("batch", "jobs/finalizers,jobs/status", "update,patch"), ("core", "pods", "create,delete,get,list,patch,update,watch"), ("core", "pods/status", "patch,update")]),
-    ("namespace-controller", &[("core", "namespaces", "delete,get,list,watch"), ("core", "namespaces/finalize,namespaces/status", "update,patch"), ("*", "*", "delete,deletecollection,get,list,patch,update")]),
-    ("node-controller", &[("core", "nodes", "delete,get,list,patch,update,watch"), ("core", "nodes/status,pods/status", "patch,update"), ("core", "pods", "delete,get,list,watch"), ("coordination.k8s.io", "leases", READ)]),
-    ("persistent-volume-binder", &[("core", "persistentvolumes,persistentvolumeclaims", ALL), ("core", "persistentvolumes/status,persistentvolumeclaims/status", "update,patch"), ("storage.k8s.io", "storageclasses", READ), ("core", "nodes,pods", READ)]),
-    ("pod-garbage-collector", &[("core", "pods", "delete,get,list,watch"), ("core", "nodes", READ), ("core", "pods/status", "patch,update")]),
+    (
+        "horizontal-pod-autoscaler",
+        &[
+            ("autoscaling", "horizontalpodautoscalers", READ),
+            ("autoscaling", "horizontalpodautoscalers/status", "update,patch"),
+            ("*", "*/scale", "get,update,patch"),
+            ("core", "pods", "list,get,watch"),
+            ("metrics.k8s.io", "pods", "list,get"),
+            ("custom.metrics.k8s.io,external.metrics.k8s.io", "*", "get,list"),
+        ],
+    ),
+    (
+        "job-controller",
+        &[
+            ("batch", "jobs", "get,list,patch,update,watch"),
+            ("batch", "jobs/finalizers,jobs/status", "update,patch"),
+            ("core", "pods", "create,delete,get,list,patch,update,watch"),
+            ("core", "pods/status", "patch,update"),
+        ],
+    ),
+    (
+        "namespace-controller",
+        &[
+            ("core", "namespaces", "delete,get,list,watch"),
+            ("core", "namespaces/finalize,namespaces/status", "update,patch"),
+            ("*", "*", "delete,deletecollection,get,list,patch,update"),
+        ],
+    ),
+    (
+        "node-controller",
+        &[
+            ("core", "nodes", "delete,get,list,patch,update,watch"),
+            ("core", "nodes/status,pods/status", "patch,update"),
+            ("core", "pods", "delete,get,list,watch"),
+            ("coordination.k8s.io", "leases", READ),
+        ],
+    ),
+    (
+        "persistent-volume-binder",
+        &[
+            ("core", "persistentvolumes,persistentvolumeclaims", ALL),
+            ("core", "persistentvolumes/status,persistentvolumeclaims/status", "update,patch"),
+            ("storage.k8s.io", "storageclasses", READ),
+            ("core", "nodes,pods", READ),
+        ],
+    ),
+    (
+        "pod-garbage-collector",
+        &[("core", "pods", "delete,get,list,watch"), ("core", "nodes", READ), ("core", "pods/status", "patch,update")],
+    ),
     ("pv-protection-controller", &[("core", "persistentvolumes", "get,list,patch,update,watch")]),
-    ("pvc-protection-controller", &[("core", "persistentvolumeclaims", "get,list,patch,update,watch"), ("core", "pods", READ)]),
-    ("replicaset-controller", &[("apps", "replicasets", "get,list,patch,update,watch"), ("apps", "replicasets/finalizers,replicasets/status", "update,patch"), ("core", "pods", "create,delete,get,list,patch,watch")]),
-    ("replication-controller", &[("core", "replicationcontrollers", "get,list,patch,update,watch"), ("core", "replicationcontrollers/finalizers,replicationcontrollers/status", "update,patch"), ("core", "pods", "create,delete,get,list,patch,watch")]),
+    (
+        "pvc-protection-controller",
+        &[("core", "persistentvolumeclaims", "get,list,patch,update,watch"), ("core", "pods", READ)],
+    ),
+    (
+        "replicaset-controller",
+        &[
+            ("apps", "replicasets", "get,list,patch,update,watch"),
+            ("apps", "replicasets/finalizers,replicasets/status", "update,patch"),
+            ("core", "pods", "create,delete,get,list,patch,watch"),
+        ],
+    ),
+    (
+        "replication-controller",
+        &[
+            ("core", "replicationcontrollers", "get,list,patch,update,watch"),
+            ("core", "replicationcontrollers/finalizers,replicationcontrollers/status", "update,patch"),
+            ("core", "pods", "create,delete,get,list,patch,watch"),
+        ],
+    ),
     ("resourcequota-controller", &[("*", "*", "list,watch"), ("core", "resourcequotas/status", "update,patch")]),
     ("root-ca-cert-publisher", &[("core", "configmaps", "create,get,list,update,watch")]),
     ("service-account-controller", &[("core", "serviceaccounts", "create,get,list,watch")]),
-    ("service-controller", &[("core", "services", READ), ("core", "services/status", "patch,update"), ("core", "nodes", READ)]),
-    ("statefulset-controller", &[("apps", "statefulsets", READ), ("apps", "statefulsets/finalizers,statefulsets/status", "update,patch"), ("core", "pods", "create,delete,get,list,patch,update,watch"), ("apps", "controllerrevisions", ALL), ("core", "persistentvolumeclaims", "create,delete,get,list,patch,update,watch")]),
-    ("taint-eviction-controller", &[("core", "pods", "delete,get,list,watch"), ("core", "pods/status", "patch,update"), ("core", "nodes", READ)]),
+    (
+        "service-controller",
+        &[("core", "services", READ), ("core", "services/status", "patch,update"), ("core", "nodes", READ)],
+    ),
+    (
+        "statefulset-controller",
+        &[
+            ("apps", "statefulsets", READ),
+            ("apps", "statefulsets/finalizers,statefulsets/status", "update,patch"),
+            ("core", "pods", "create,delete,get,list,patch,update,watch"),
+            ("apps", "controllerrevisions", ALL),
+            ("core", "persistentvolumeclaims", "create,delete,get,list,patch,update,watch"),
+        ],
+    ),
+    (
+        "taint-eviction-controller",
+        &[("core", "pods", "delete,get,list,watch"), ("core", "pods/status", "patch,update"), ("core", "nodes", READ)],
+    ),
     ("ttl-after-finished-controller", &[("batch", "jobs", "delete,get,list,watch")]),
     ("ttl-controller", &[("core", "nodes", "get,list,patch,update,watch")]),
 ];
@@ -244,11 +526,19 @@ fn namespaced() -> Vec<Desired> {
     let (scheduler, manager) = (user("system:kube-scheduler"), user("system:kube-controller-manager"));
     vec![
         role("extension-apiserver-authentication-reader", authentication),
-        binding("system::extension-apiserver-authentication-reader", "extension-apiserver-authentication-reader", json!([manager, scheduler])),
+        binding(
+            "system::extension-apiserver-authentication-reader",
+            "extension-apiserver-authentication-reader",
+            json!([manager, scheduler]),
+        ),
         role("system::leader-locking-kube-scheduler", leaders("kube-scheduler")),
         binding("system::leader-locking-kube-scheduler", "system::leader-locking-kube-scheduler", json!([scheduler])),
         role("system::leader-locking-kube-controller-manager", leaders("kube-controller-manager")),
-        binding("system::leader-locking-kube-controller-manager", "system::leader-locking-kube-controller-manager", json!([manager])),
+        binding(
+            "system::leader-locking-kube-controller-manager",
+            "system::leader-locking-kube-controller-manager",
+            json!([manager]),
+        ),
     ]
 }
 
@@ -301,7 +591,9 @@ fn merge(object: &mut Value, content: Value) {
 }
 
 fn rules(rules: &[Rule]) -> Value {
-    let split = |list: &str| list.split(',').map(|word| if word == "core" { "" } else { word }).map(str::to_owned).collect::<Vec<_>>();
+    let split = |list: &str| {
+        list.split(',').map(|word| if word == "core" { "" } else { word }).map(str::to_owned).collect::<Vec<_>>()
+    };
     let rule = |(groups, resources, verbs): &Rule| json!({"apiGroups": split(groups), "resources": split(resources), "verbs": split(verbs)});
     rules.iter().map(rule).collect()
 }

@@ -32,11 +32,20 @@ fn fake() -> Fake {
             let body = body.collect_bytes().await?;
             let answer = if parts.method == http::Method::GET {
                 let plural = path.rsplit('/').next().unwrap().to_owned();
-                let items: Vec<Value> = kept.lock().iter().filter(|(key, _)| key.split('/').rev().nth(1) == Some(&plural)).map(|(_, object)| object.clone()).collect();
+                let items: Vec<Value> = kept
+                    .lock()
+                    .iter()
+                    .filter(|(key, _)| key.split('/').rev().nth(1) == Some(&plural))
+                    .map(|(_, object)| object.clone())
+                    .collect();
                 json!({"items": items})
             } else {
                 let object: Value = serde_json::from_slice(&body).unwrap();
-                let key = if parts.method == http::Method::POST { format!("{path}/{}", object["metadata"]["name"].as_str().unwrap()) } else { path };
+                let key = if parts.method == http::Method::POST {
+                    format!("{path}/{}", object["metadata"]["name"].as_str().unwrap())
+                } else {
+                    path
+                };
                 kept.lock().insert(key, object.clone());
                 object
             };
@@ -80,7 +89,12 @@ fn the_policy_lets_each_do_its_work() {
     let may = |user: &str, groups: &[&str], verb: &str, group: &str, resource: &str| {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
         let attributes = Attributes {
-            verb: verb.into(), group: group.into(), resource: resource.into(), subresource: subresource.into(), namespace: "d".into(), ..Attributes::default()
+            verb: verb.into(),
+            group: group.into(),
+            resource: resource.into(),
+            subresource: subresource.into(),
+            namespace: "d".into(),
+            ..Attributes::default()
         };
         matches!(rbac.authorize(&Identity::new(user, groups), &attributes), Decision::Allowed { .. })
     };

@@ -17,7 +17,13 @@ pub fn private_directory(path: &Path) -> Result<(), CertificateError> {
 pub fn write_private(path: &Path, content: &[u8]) -> Result<(), CertificateError> {
     let temporary = beside(path);
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(failed("create", &temporary))?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .map_err(failed("create", &temporary))?;
     file.set_permissions(Permissions::from_mode(0o600)).map_err(failed("protect", &temporary))?;
     file.write_all(content).and_then(|()| file.sync_data()).map_err(failed("write", &temporary))?;
     fs::rename(&temporary, path).map_err(failed("replace", path))?;
@@ -38,7 +44,10 @@ pub fn read(path: &Path) -> Result<Option<String>, CertificateError> {
 }
 
 /// The file's text; made by `make` and written when there is none.
-pub(super) fn kept(path: &Path, make: impl FnOnce() -> Result<String, CertificateError>) -> Result<String, CertificateError> {
+pub(super) fn kept(
+    path: &Path,
+    make: impl FnOnce() -> Result<String, CertificateError>,
+) -> Result<String, CertificateError> {
     if let Some(text) = read(path)? {
         return Ok(text);
     }

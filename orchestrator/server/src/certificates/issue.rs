@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -99,7 +99,9 @@ pub(crate) fn subject(name: &x509_parser::x509::X509Name<'_>) -> Option<Subject>
 /// The pair can still be used for `leaf`: same authority, names and key, and not about to end.
 pub(super) fn still_good(pair: &Pair, authority: &str, leaf: Leaf<'_>, now: Timestamp) -> bool {
     let (Some(der), Some(authority)) = (tls::der(&pair.certificate), tls::der(authority)) else { return false };
-    let (Ok((_, certificate)), Ok((_, authority))) = (X509Certificate::from_der(&der), X509Certificate::from_der(&authority)) else {
+    let (Ok((_, certificate)), Ok((_, authority))) =
+        (X509Certificate::from_der(&der), X509Certificate::from_der(&authority))
+    else {
         return false;
     };
     let left = certificate.validity().not_after.timestamp() - now.as_second();
@@ -107,13 +109,17 @@ pub(super) fn still_good(pair: &Pair, authority: &str, leaf: Leaf<'_>, now: Time
         Leaf::Client(wanted) => subject(certificate.subject()).as_ref() == Some(wanted),
         Leaf::Server(wanted) => sans(&certificate) == *wanted,
     };
-    named && left > RENEW_BEFORE.as_secs() as i64 && certificate.verify_signature(Some(authority.public_key())).is_ok() && belongs(pair)
+    named
+        && left > RENEW_BEFORE.as_secs() as i64
+        && certificate.verify_signature(Some(authority.public_key())).is_ok()
+        && belongs(pair)
 }
 
 /// The key is the certificate's.
 pub(super) fn belongs(pair: &Pair) -> bool {
     let (Some(der), Ok(key)) = (tls::der(&pair.certificate), KeyPair::from_pem(&pair.key)) else { return false };
-    X509Certificate::from_der(&der).is_ok_and(|(_, certificate)| certificate.public_key().raw == key.subject_public_key_info())
+    X509Certificate::from_der(&der)
+        .is_ok_and(|(_, certificate)| certificate.public_key().raw == key.subject_public_key_info())
 }
 
 fn sans(certificate: &X509Certificate<'_>) -> Sans {

@@ -52,7 +52,8 @@ pub fn merge_kubeconfig(path: &Path, context: &Context<'_>) -> Result<(), Certif
 
 /// Which file kubectl would write: of `$KUBECONFIG`'s list the first that exists, else its last; else `~/.kube/config`.
 pub fn kubeconfig_path(environment: Option<&str>, home: Option<&Path>) -> Option<PathBuf> {
-    let listed: Vec<PathBuf> = std::env::split_paths(environment.unwrap_or_default()).filter(|path| !path.as_os_str().is_empty()).collect();
+    let listed: Vec<PathBuf> =
+        std::env::split_paths(environment.unwrap_or_default()).filter(|path| !path.as_os_str().is_empty()).collect();
     let existing = listed.iter().find(|path| path.exists());
     existing.or(listed.last()).cloned().or_else(|| Some(home?.join(".kube/config")))
 }

@@ -54,7 +54,9 @@ fn keys_are_private() {
     Certificates::open_at(directory.path(), sans(&[]), at(0)).unwrap();
     assert_eq!(directory.path().metadata().unwrap().permissions().mode() & 0o777, 0o700);
     let entries = std::fs::read_dir(directory.path()).unwrap().map(Result::unwrap);
-    let mut names: Vec<_> = entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().permissions().mode() & 0o777)).collect();
+    let mut names: Vec<_> = entries
+        .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().permissions().mode() & 0o777))
+        .collect();
     names.sort();
     assert!(names.iter().all(|(_, mode)| *mode == 0o600));
     let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();

@@ -22,7 +22,8 @@ pub(super) fn der(pem: &str) -> Option<CertificateDer<'static>> {
 
 pub(super) fn certified(pair: &Pair) -> Result<CertifiedKey, CertificateError> {
     let broken = |_| CertificateError::Tls(rustls::Error::General("a certificate or key is not PEM".into()));
-    let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(broken)?;
+    let chain =
+        CertificateDer::pem_slice_iter(pair.certificate.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(broken)?;
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(broken)?;
     CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(CertificateError::Tls)
 }

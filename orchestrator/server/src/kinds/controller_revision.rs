@@ -26,12 +26,7 @@ pub static CONTROLLER_REVISION: Kind = Kind {
         problems.extend(immutable("data", &new["data"], &old["data"]));
         problems
     },
-    columns: &[
-        NAME,
-        string("Controller", "Controller of the object"),
-        string("Revision", descriptions::REVISION),
-        AGE,
-    ],
+    columns: &[NAME, string("Controller", "Controller of the object"), string("Revision", descriptions::REVISION), AGE],
     row: |revision, now| {
         vec![name(revision), controller(revision).into(), revision["revision"].clone(), age(revision, now)]
     },

@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
+use super::Problem;
 use super::json::{entries, is_empty, items, text};
 use super::names;
 use super::problem::invalid_each;
-use super::Problem;
 
 /// Keys and values of a map of labels (`metadata.labels`, `spec.nodeSelector`, a Service's selector).
 pub fn validate(labels: &Value, path: &str) -> Vec<Problem> {
@@ -35,7 +35,8 @@ fn validate_requirement(requirement: &Value, path: &str) -> Vec<Problem> {
             problems.push(Problem::required(values, "must be specified when `operator` is 'In' or 'NotIn'"));
         }
         "Exists" | "DoesNotExist" if !is_empty(&requirement["values"]) => {
-            problems.push(Problem::forbidden(values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
+            problems
+                .push(Problem::forbidden(values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
         }
         "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
         other => problems.push(Problem::invalid(format!("{path}.operator"), other, "not a valid selector operator")),

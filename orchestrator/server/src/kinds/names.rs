@@ -25,7 +25,8 @@ const LABEL_VALUE_TEXT: &str = "a valid label must be an empty string or consist
     regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 const CONFIG_KEY_TEXT: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' \
     (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
-const ENV_TEXT: &str = "a valid environment variable name must consist only of printable ASCII characters other than '='";
+const ENV_TEXT: &str =
+    "a valid environment variable name must consist only of printable ASCII characters other than '='";
 
 /// RFC 1123 label.
 pub fn label(name: &str) -> Vec<String> {
@@ -128,7 +129,11 @@ pub fn port_number(number: i64) -> Vec<String> {
 }
 
 pub fn between(number: i64, low: i64, high: i64) -> Vec<String> {
-    if (low..=high).contains(&number) { Vec::new() } else { vec![format!("must be between {low} and {high}, inclusive")] }
+    if (low..=high).contains(&number) {
+        Vec::new()
+    } else {
+        vec![format!("must be between {low} and {high}, inclusive")]
+    }
 }
 
 fn check(name: &str, longest: usize, fits: bool, text: &str) -> Vec<String> {

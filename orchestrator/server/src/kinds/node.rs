@@ -96,9 +96,8 @@ fn validate_update(new: &Value, old: &Value) -> Vec<Problem> {
 
 fn row(node: &Value, now: i64) -> Vec<Value> {
     let info = &node["status"]["nodeInfo"];
-    let known = |field: &str| -> Value {
-        if is_empty(&info[field]) { "<unknown>".into() } else { info[field].clone() }
-    };
+    let known =
+        |field: &str| -> Value { if is_empty(&info[field]) { "<unknown>".into() } else { info[field].clone() } };
     vec![
         name(node),
         status(node).into(),

@@ -52,7 +52,8 @@ pub fn validate(spec: &Value, path: &str) -> Vec<Problem> {
 /// Problems of a pod template at `path`.
 pub fn validate_template(template: &Value, path: &str) -> Vec<Problem> {
     let mut problems = labels::validate(&template["metadata"]["labels"], &format!("{path}.labels"));
-    problems.extend(metadata::validate_annotations(&template["metadata"]["annotations"], &format!("{path}.annotations")));
+    problems
+        .extend(metadata::validate_annotations(&template["metadata"]["annotations"], &format!("{path}.annotations")));
     problems.extend(validate(&template["spec"], &format!("{path}.spec")));
     problems
 }
@@ -101,10 +102,12 @@ fn validate_names(spec: &Value, path: &str) -> Vec<Problem> {
         ("runtimeClassName", names::subdomain),
     ];
     let given = table.into_iter().filter(|(field, _)| !is_empty(&spec[*field]));
-    given.flat_map(|(field, rule)| {
-        let name = text(&spec[field]);
-        invalid_each(&format!("{path}.{field}"), name, rule(name))
-    }).collect()
+    given
+        .flat_map(|(field, rule)| {
+            let name = text(&spec[field]);
+            invalid_each(&format!("{path}.{field}"), name, rule(name))
+        })
+        .collect()
 }
 
 fn validate_security(context: &Value, path: &str) -> Vec<Problem> {
@@ -152,6 +155,8 @@ fn validate_host_aliases(aliases: &Value, path: &str) -> Vec<Problem> {
 pub(super) fn validate_ip(address: &str, path: &str) -> Vec<Problem> {
     match address.parse::<std::net::IpAddr>() {
         Ok(_) => Vec::new(),
-        Err(_) => vec![Problem::invalid(path, address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")],
+        Err(_) => {
+            vec![Problem::invalid(path, address, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")]
+        }
     }
 }

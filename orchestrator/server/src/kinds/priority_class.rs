@@ -63,7 +63,8 @@ fn validate(class: &Value) -> Vec<Problem> {
             Some(_) => None,
         };
         if let Some(error) = error {
-            let detail = format!("priority class names with 'system-' prefix are reserved for system use only. error: {error}");
+            let detail =
+                format!("priority class names with 'system-' prefix are reserved for system use only. error: {error}");
             problems.push(Problem::forbidden("metadata.name", &detail));
         }
     } else if value > USER_PRIORITY_MAX {

@@ -77,7 +77,10 @@ fn validate_aggregation(rule: &Value) -> Vec<Problem> {
     let path = "aggregationRule.clusterRoleSelectors";
     let selectors = items(&rule["clusterRoleSelectors"]);
     if selectors.is_empty() {
-        return vec![Problem::required(path, "at least one clusterRoleSelector required if aggregationRule is non-nil")];
+        return vec![Problem::required(
+            path,
+            "at least one clusterRoleSelector required if aggregationRule is non-nil",
+        )];
     }
     let selectors = selectors.iter().enumerate();
     selectors.flat_map(|(index, selector)| labels::validate_selector(selector, &format!("{path}[{index}]"))).collect()

@@ -11,10 +11,8 @@ pub const NAME: Column =
 pub const AGE: Column = string("Age", descriptions::AGE);
 
 /// The columns of a kind without a printer of its own; its row is [`default_row`].
-pub static DEFAULT_COLUMNS: &[Column] = &[
-    NAME,
-    Column { name: "Created At", r#type: "date", format: "", description: descriptions::AGE, priority: 0 },
-];
+pub static DEFAULT_COLUMNS: &[Column] =
+    &[NAME, Column { name: "Created At", r#type: "date", format: "", description: descriptions::AGE, priority: 0 }];
 
 pub const fn string(name: &'static str, description: &'static str) -> Column {
     Column { name, r#type: "string", format: "", description, priority: 0 }
@@ -106,10 +104,26 @@ mod tests {
     #[test]
     fn durations_read_as_kubectl_users_know_them() {
         let table = [
-            (-2, "<invalid>"), (-1, "0s"), (0, "0s"), (45, "45s"), (119, "119s"), (120, "2m"), (200, "3m20s"),
-            (600, "10m"), (10_799, "179m"), (10_800, "3h"), (18_720, "5h12m"), (28_800, "8h"), (172_799, "47h"),
-            (172_800, "2d"), (183_600, "2d3h"), (691_200, "8d"), (400 * 86_400, "400d"),
-            (2 * 365 * 86_400, "2y"), ((2 * 365 + 30) * 86_400, "2y30d"), (8 * 365 * 86_400, "8y"),
+            (-2, "<invalid>"),
+            (-1, "0s"),
+            (0, "0s"),
+            (45, "45s"),
+            (119, "119s"),
+            (120, "2m"),
+            (200, "3m20s"),
+            (600, "10m"),
+            (10_799, "179m"),
+            (10_800, "3h"),
+            (18_720, "5h12m"),
+            (28_800, "8h"),
+            (172_799, "47h"),
+            (172_800, "2d"),
+            (183_600, "2d3h"),
+            (691_200, "8d"),
+            (400 * 86_400, "400d"),
+            (2 * 365 * 86_400, "2y"),
+            ((2 * 365 + 30) * 86_400, "2y30d"),
+            (8 * 365 * 86_400, "8y"),
         ];
         for (seconds, shown) in table {
             assert_eq!(duration(seconds), shown, "{seconds}");

@@ -36,7 +36,8 @@ fn every_kind_is_named_once_and_complete() {
     for kind in KINDS {
         assert!(seen.insert((kind.group, kind.plural)), "{} is there twice", kind.kind);
         assert_eq!(kind.singular, kind.kind.to_lowercase());
-        let storage = if kind.group.is_empty() { kind.plural.to_owned() } else { format!("{}/{}", kind.group, kind.plural) };
+        let storage =
+            if kind.group.is_empty() { kind.plural.to_owned() } else { format!("{}/{}", kind.group, kind.plural) };
         assert_eq!(kind.storage, storage);
         assert!(kind.schema.ends_with(&format!(".{}.{}", kind.version, kind.kind)), "{}", kind.schema);
         assert!(kind.verbs.is_sorted() && kind.subresources.is_sorted_by_key(|sub| sub.name), "{}", kind.kind);
@@ -57,7 +58,11 @@ fn rows_have_a_cell_for_each_column_and_fields_have_labels() {
 #[test]
 fn no_function_of_a_kind_fails_on_objects_of_odd_shape() {
     let odd = [
-        "null", "3", "[]", "{}", r#"{"metadata":3,"spec":[],"status":"x"}"#,
+        "null",
+        "3",
+        "[]",
+        "{}",
+        r#"{"metadata":3,"spec":[],"status":"x"}"#,
         r#"{"metadata":{"labels":[],"finalizers":{}},"spec":{"containers":{},"ports":3,"template":[]},"status":[]}"#,
         r#"{"spec":{"containers":[3,null,{"ports":[3],"env":[null],"resources":3}],"volumes":[3],"template":{"spec":3}}}"#,
     ];

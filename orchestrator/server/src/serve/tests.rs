@@ -34,7 +34,8 @@ async fn ask(address: SocketAddr, config: rustls::ClientConfig) -> String {
     let stream = TcpStream::connect(address).await.unwrap();
     let stream = connector.connect(ServerName::try_from("kubernetes.default.svc").unwrap(), stream).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(connection);
     let request = Request::get("https://kubernetes/whoami").body(Empty::<bytes::Bytes>::new()).unwrap();

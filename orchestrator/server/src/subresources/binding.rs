@@ -75,7 +75,8 @@ fn bound(old: &Value, binding: &Value, (node, now): (&str, &str)) -> Value {
     let conditions = pod["status"]["conditions"].take();
     let mut conditions: Vec<Value> = conditions.as_array().cloned().unwrap_or_default();
     conditions.retain(|condition| condition["type"] != "PodScheduled");
-    conditions.push(json!({ "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now }));
+    conditions
+        .push(json!({ "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now }));
     pod["status"]["conditions"] = conditions.into();
     pod
 }

@@ -17,7 +17,8 @@ pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
     let expected = Expected::known("policy/v1", "Eviction");
     let bytes = body::bytes(body).await?;
-    let eviction = body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
+    let eviction =
+        body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
     let mut how = delete::from_json(&eviction["deleteOptions"])?;
     how.dry_run |= options.dry_run;
     let pod = update::read(&call, call.name())?;

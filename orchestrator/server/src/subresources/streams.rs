@@ -18,12 +18,7 @@ pub async fn log(call: Call, head: http::Request<()>) -> Result<Response, Status
     let Some(node) = node(&pod) else {
         return Err(Status::bad_request(format!("pod {} does not have a host assigned", call.name())));
     };
-    let path = format!(
-        "/containerLogs/{}/{}/{container}?{}",
-        call.namespace(),
-        call.name(),
-        log_parameters(&call)
-    );
+    let path = format!("/containerLogs/{}/{}/{container}?{}", call.namespace(), call.name(), log_parameters(&call));
     let mut request = http::Request::new(Body::empty());
     *request.uri_mut() = path.parse().map_err(|_| Status::bad_request("the address of the log is not a path"))?;
     *request.headers_mut() = head.headers().clone();
@@ -66,7 +61,8 @@ pub async fn relay(call: Call, head: http::Request<()>, body: Body) -> Result<Re
 }
 
 async fn forward(call: &Call, node: &str, request: http::Request<Body>) -> Result<Response, Status> {
-    let relay = call.server.relay.as_ref().ok_or_else(|| Status::unavailable("no node can be reached from this server"))?;
+    let relay =
+        call.server.relay.as_ref().ok_or_else(|| Status::unavailable("no node can be reached from this server"))?;
     let response = relay.request(node, request).await;
     response.map_err(|error| Status::internal(error.to_string()))
 }
@@ -97,8 +93,14 @@ fn container(call: &Call, pod: &Value) -> Result<String, Status> {
         [] => Err(Status::bad_request(format!("a container name must be specified for pod {}", call.name()))),
         many => {
             let (pod, mains) = (call.name(), many.join(" "));
-            let inits = if inits.is_empty() { String::new() } else { format!(" or one of the init containers: [{}]", inits.join(" ")) };
-            Err(Status::bad_request(format!("a container name must be specified for pod {pod}, choose one of: [{mains}]{inits}")))
+            let inits = if inits.is_empty() {
+                String::new()
+            } else {
+                format!(" or one of the init containers: [{}]", inits.join(" "))
+            };
+            Err(Status::bad_request(format!(
+                "a container name must be specified for pod {pod}, choose one of: [{mains}]{inits}"
+            )))
         }
     }
 }

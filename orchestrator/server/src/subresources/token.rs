@@ -12,7 +12,8 @@ pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
     let expected = Expected::known("authentication.k8s.io/v1", "TokenRequest");
     let bytes = body::bytes(body).await?;
-    let mut request = body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
+    let mut request =
+        body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
     request["apiVersion"] = expected.api_version.into();
     request["kind"] = expected.kind.into();
     let account = call.server.codec.value(&*update::read(&call, call.name())?);

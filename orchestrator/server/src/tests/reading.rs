@@ -20,7 +20,12 @@ fn names(list: &Value) -> String {
     let items = list["items"].as_array().into_iter().flatten();
     let names: Vec<_> = items.map(|item| item["metadata"]["name"].as_str().unwrap_or("-")).collect();
     let metadata = &list["metadata"];
-    format!("{} {} remaining {}", metadata["resourceVersion"].as_str().unwrap_or("-"), names.join(" "), metadata["remainingItemCount"])
+    format!(
+        "{} {} remaining {}",
+        metadata["resourceVersion"].as_str().unwrap_or("-"),
+        names.join(" "),
+        metadata["remainingItemCount"]
+    )
 }
 
 #[tokio::test]
@@ -40,7 +45,8 @@ async fn pages_of_a_list_share_one_revision() {
     let (_, rest) = send(&server, &format!("GET /api/v1/configmaps?continue={token}"), Value::Null).await;
     expect!["5 c remaining null"].assert_eq(&names(&rest));
     let empty = send(&server, "GET /api/v1/namespaces/none/configmaps", Value::Null).await.1;
-    expect![[r#"{"apiVersion":"v1","items":[],"kind":"ConfigMapList","metadata":{"resourceVersion":"5"}}"#]].assert_eq(&empty.to_string());
+    expect![[r#"{"apiVersion":"v1","items":[],"kind":"ConfigMapList","metadata":{"resourceVersion":"5"}}"#]]
+        .assert_eq(&empty.to_string());
 }
 
 #[tokio::test]
@@ -50,17 +56,23 @@ async fn selectors_and_list_options() {
     put(&server, "b", "y").await;
     let list = async |query: &str| {
         let (status, reply) = send(&server, &format!("GET {CMS}?{query}"), Value::Null).await;
-        if status == 200 { names(&reply) } else { format!("{} {}", status.as_u16(), reply["message"].as_str().unwrap_or("-")) }
+        if status == 200 {
+            names(&reply)
+        } else {
+            format!("{} {}", status.as_u16(), reply["message"].as_str().unwrap_or("-"))
+        }
     };
     expect!["3 b remaining null"].assert_eq(&list("labelSelector=l%20in%20(y,z)").await);
     expect!["3 a remaining null"].assert_eq(&list("fieldSelector=metadata.name%3Da").await);
     expect!["3 b remaining null"].assert_eq(&list("fieldSelector=metadata.name!%3Da").await);
     expect!["400 field label not supported: spec.x"].assert_eq(&list("fieldSelector=spec.x%3Da").await);
-    expect!["400 unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"].assert_eq(&list("labelSelector=a%20b").await);
+    expect!["400 unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"]
+        .assert_eq(&list("labelSelector=a%20b").await);
     expect![[r#"422 ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"#]].assert_eq(&list("resourceVersionMatch=Exact").await);
     expect![[r#"422 ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch "Exact" is forbidden for resourceVersion "0""#]].assert_eq(&list("resourceVersionMatch=Exact&resourceVersion=0").await);
     expect![[r#"422 ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list"#]].assert_eq(&list("sendInitialEvents=true").await);
-    expect![[r#"400 Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#]].assert_eq(&list("resourceVersion=x").await);
+    expect![[r#"400 Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#]]
+        .assert_eq(&list("resourceVersion=x").await);
     expect!["400 continue key is not valid"].assert_eq(&list("continue=x").await);
 }
 
@@ -105,7 +117,11 @@ async fn events(response: Response<Body>, count: usize, doing: impl Future<Outpu
         let object = &event["object"];
         let name = object["metadata"]["name"].as_str().or(object["message"].as_str()).unwrap_or("-");
         let mark = if object["metadata"]["annotations"].is_object() { " end" } else { "" };
-        format!("{} {name} {}{mark}", event["type"].as_str().unwrap(), object["metadata"]["resourceVersion"].as_str().unwrap_or("-"))
+        format!(
+            "{} {name} {}{mark}",
+            event["type"].as_str().unwrap(),
+            object["metadata"]["resourceVersion"].as_str().unwrap_or("-")
+        )
     };
     text.lines().map(brief).collect()
 }
@@ -128,11 +144,13 @@ async fn a_watch_tells_what_is_there_then_what_changes() {
         ADDED a 2
         ADDED b 3
         MODIFIED a 4
-        DELETED b 5"#]].assert_eq(&seen.await.join("\n"));
+        DELETED b 5"#]]
+    .assert_eq(&seen.await.join("\n"));
     let from = watch(&server, "resourceVersion=3").await;
     expect![[r#"
         MODIFIED a 4
-        DELETED b 5"#]].assert_eq(&events(from, 2, async {}).await.join("\n"));
+        DELETED b 5"#]]
+    .assert_eq(&events(from, 2, async {}).await.join("\n"));
 }
 
 #[tokio::test]
@@ -152,7 +170,8 @@ async fn leaving_a_selector_is_a_deletion_and_entering_an_addition() {
         ADDED a 2
         DELETED a 4
         ADDED b 6
-        MODIFIED b 7"#]].assert_eq(&seen.await.join("\n"));
+        MODIFIED b 7"#]]
+    .assert_eq(&seen.await.join("\n"));
 }
 
 #[tokio::test]
@@ -164,7 +183,8 @@ async fn watch_list_ends_its_initial_events_with_a_bookmark() {
     expect![[r#"
         ADDED a 2
         BOOKMARK - 2 end
-        ADDED b 3"#]].assert_eq(&seen.await.join("\n"));
+        ADDED b 3"#]]
+    .assert_eq(&seen.await.join("\n"));
     let refused = read(watch(&server, "sendInitialEvents=true").await).await;
     assert_eq!(refused.0.as_u16(), 422);
 }

@@ -19,12 +19,20 @@ async fn who_may_not_is_told_so_in_upstreams_words() {
     let server = server().await;
     let pods = "GET /api/v1/namespaces/d/pods";
     expect!["200 -"].assert_eq(&as_user(&server, pods, "alice", &[]).await);
-    expect![[r#"403 pods is forbidden: User "mallory" cannot list resource "pods" in API group "" in the namespace "d""#]].assert_eq(&as_user(&server, pods, "mallory", &[]).await);
+    expect![[
+        r#"403 pods is forbidden: User "mallory" cannot list resource "pods" in API group "" in the namespace "d""#
+    ]]
+    .assert_eq(&as_user(&server, pods, "mallory", &[]).await);
     expect![[r#"403 deployments.apps is forbidden: User "mallory" cannot list resource "deployments" in API group "apps" at the cluster scope"#]].assert_eq(&as_user(&server, "GET /apis/apps/v1/deployments", "mallory", &[]).await);
-    expect![[r#"403 forbidden: User "mallory" cannot get path "/healthz""#]].assert_eq(&as_user(&server, "GET /healthz", "mallory", &[]).await);
-    expect![[r#"403 pods is forbidden: User "mallory" cannot list resource "pods" in API group "" in the namespace "d""#]].assert_eq(&as_user(&server, pods, "alice", &[("impersonate-user", "mallory")]).await);
+    expect![[r#"403 forbidden: User "mallory" cannot get path "/healthz""#]]
+        .assert_eq(&as_user(&server, "GET /healthz", "mallory", &[]).await);
+    expect![[
+        r#"403 pods is forbidden: User "mallory" cannot list resource "pods" in API group "" in the namespace "d""#
+    ]]
+    .assert_eq(&as_user(&server, pods, "alice", &[("impersonate-user", "mallory")]).await);
     expect![[r#"403 users "alice" is forbidden: User "mallory" cannot impersonate resource "users" in API group "" at the cluster scope"#]].assert_eq(&as_user(&server, pods, "mallory", &[("impersonate-user", "alice")]).await);
-    expect!["400 requested impersonation without impersonating a user"].assert_eq(&as_user(&server, pods, "alice", &[("impersonate-group", "g")]).await);
+    expect!["400 requested impersonation without impersonating a user"]
+        .assert_eq(&as_user(&server, pods, "alice", &[("impersonate-group", "g")]).await);
 }
 
 #[tokio::test]
@@ -46,7 +54,8 @@ async fn reviews_answer() {
     let ask = json!({ "spec": { "nonResourceAttributes": { "verb": "get", "path": "/x" } } });
     let (_, reply) = send(&server, "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews", ask).await;
     assert_eq!(reply["status"], json!({ "allowed": true }));
-    let (_, reply) = send(&server, "POST /apis/authentication.k8s.io/v1/tokenreviews", json!({ "spec": { "token": "x" } })).await;
+    let (_, reply) =
+        send(&server, "POST /apis/authentication.k8s.io/v1/tokenreviews", json!({ "spec": { "token": "x" } })).await;
     assert_eq!(reply["status"]["authenticated"], Value::Null);
 }
 
@@ -62,10 +71,19 @@ async fn discovery_in_both_forms() {
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     aggregated.headers_mut().insert("accept", accept.parse().unwrap());
     let response = raw(&server, aggregated).await;
-    assert_eq!(response.headers()["content-type"], "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    assert_eq!(
+        response.headers()["content-type"],
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    );
     let (_, groups) = read(response).await;
     assert!(groups["items"].as_array().unwrap().iter().any(|group| group["metadata"]["name"] == "apps"));
-    check(&server, "GET /apis/none", Value::Null, expect!["404 NotFound the server could not find the requested resource"]).await;
+    check(
+        &server,
+        "GET /apis/none",
+        Value::Null,
+        expect!["404 NotFound the server could not find the requested resource"],
+    )
+    .await;
     check(&server, "GET /apis/apps", Value::Null, expect!["200 APIGroup/-"]).await;
     let (_, version) = send(&server, "GET /version", Value::Null).await;
     assert_eq!((version["major"].as_str(), version["minor"].as_str()), (Some("1"), Some("37")));
@@ -108,7 +126,8 @@ async fn creates_do_not_cost_milliseconds() {
     let begun = std::time::Instant::now();
     const COUNT: u32 = 2_000;
     for index in 0..COUNT {
-        let body = format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"c{index}"}},"data":{{"k":"v"}}}}"#);
+        let body =
+            format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"c{index}"}},"data":{{"k":"v"}}}}"#);
         let request = request("POST /api/v1/namespaces/d/configmaps", body.into_bytes());
         let response = router.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::CREATED);

@@ -30,13 +30,53 @@ async fn refusals_of_a_create() {
     let named = |name: &str| json!({ "metadata": { "name": name } });
     check(&server, &post, named("a"), expect![[r#"201 ConfigMap/a"#]]).await;
     check(&server, &post, named("a"), expect![[r#"409 AlreadyExists configmaps "a" already exists"#]]).await;
-    check(&server, &post, json!({ "metadata": {} }), expect![[r#"422 Invalid ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required"#]]).await;
-    check(&server, "POST /api/v1/namespaces/gone/configmaps", named("a"), expect![[r#"404 NotFound namespaces "gone" not found"#]]).await;
-    check(&server, &post, json!({ "metadata": { "name": "b", "namespace": "e" } }), expect![[r#"400 BadRequest the namespace of the provided object does not match the namespace sent on the request"#]]).await;
+    check(
+        &server,
+        &post,
+        json!({ "metadata": {} }),
+        expect![[
+            r#"422 Invalid ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required"#
+        ]],
+    )
+    .await;
+    check(
+        &server,
+        "POST /api/v1/namespaces/gone/configmaps",
+        named("a"),
+        expect![[r#"404 NotFound namespaces "gone" not found"#]],
+    )
+    .await;
+    check(
+        &server,
+        &post,
+        json!({ "metadata": { "name": "b", "namespace": "e" } }),
+        expect![[
+            r#"400 BadRequest the namespace of the provided object does not match the namespace sent on the request"#
+        ]],
+    )
+    .await;
     check(&server, &post, json!({ "kind": "Pod", "apiVersion": "v1" }), expect![[r#"400 BadRequest Pod in version "v1" cannot be handled as a ConfigMap: converting (unrecognized kind) to (ConfigMap): unknown conversion"#]]).await;
-    check(&server, &post, json!({ "kind": "ConfigMap", "apiVersion": "v2" }), expect![[r#"400 BadRequest the API version in the data (v2) does not match the expected API version (v1)"#]]).await;
-    check(&server, "POST /api/v1/configmaps", named("a"), expect![[r#"405 MethodNotAllowed the server does not allow this method on the requested resource"#]]).await;
-    check(&server, "POST /api/v1/namespaces/d/widgets", named("a"), expect![[r#"404 NotFound the server could not find the requested resource"#]]).await;
+    check(
+        &server,
+        &post,
+        json!({ "kind": "ConfigMap", "apiVersion": "v2" }),
+        expect![[r#"400 BadRequest the API version in the data (v2) does not match the expected API version (v1)"#]],
+    )
+    .await;
+    check(
+        &server,
+        "POST /api/v1/configmaps",
+        named("a"),
+        expect![[r#"405 MethodNotAllowed the server does not allow this method on the requested resource"#]],
+    )
+    .await;
+    check(
+        &server,
+        "POST /api/v1/namespaces/d/widgets",
+        named("a"),
+        expect![[r#"404 NotFound the server could not find the requested resource"#]],
+    )
+    .await;
     check(&server, &format!("{post}?dryRun=Some"), named("z"), expect![[r#"422 Invalid CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: "Some": supported values: "All""#]]).await;
     check(&server, &format!("POST {DEPLOYMENTS}"), named("a"), expect![[r#"422 Invalid Deployment.apps "a" is invalid: [spec.selector: Required value, spec.template.spec.containers: Required value, spec.template.spec.restartPolicy: Required value, spec.template.spec.dnsPolicy: Required value, spec.template.spec.restartPolicy: Unsupported value: "": supported values: "Always"]"#]]).await;
     let too_large = request(&post, vec![b' '; 3 * 1024 * 1024 + 1]);
@@ -53,8 +93,15 @@ async fn generated_names_and_dry_runs() {
     let (_, reply) = send(&server, &format!("POST {CMS}"), json!({ "metadata": { "generateName": "x-" } })).await;
     let name = reply["metadata"]["name"].as_str().unwrap();
     assert!(name.starts_with("x-") && name.len() == 7, "{name}");
-    check(&server, &format!("POST {CMS}?dryRun=All"), json!({ "metadata": { "name": "dry" } }), expect![[r#"201 ConfigMap/dry"#]]).await;
-    check(&server, &format!("GET {CMS}/dry"), Value::Null, expect![[r#"404 NotFound configmaps "dry" not found"#]]).await;
+    check(
+        &server,
+        &format!("POST {CMS}?dryRun=All"),
+        json!({ "metadata": { "name": "dry" } }),
+        expect![[r#"201 ConfigMap/dry"#]],
+    )
+    .await;
+    check(&server, &format!("GET {CMS}/dry"), Value::Null, expect![[r#"404 NotFound configmaps "dry" not found"#]])
+        .await;
     let again = brief(&server, &format!("POST {CMS}?dryRun=All"), json!({ "metadata": { "name": name } })).await;
     assert_eq!(again, format!("409 AlreadyExists configmaps \"{name}\" already exists"));
 }
@@ -71,7 +118,10 @@ async fn updates_are_guarded_counted_and_skipped_when_nothing_changes() {
     let state = async || {
         let (_, reply) = send(&server, &format!("GET {DEPLOYMENTS}/a"), Value::Null).await;
         let metadata = &reply["metadata"];
-        format!("rv {} generation {} spec {} status {}", metadata["resourceVersion"], metadata["generation"], reply["spec"]["replicas"], reply["status"])
+        format!(
+            "rv {} generation {} spec {} status {}",
+            metadata["resourceVersion"], metadata["generation"], reply["spec"]["replicas"], reply["status"]
+        )
     };
     expect![[r#"rv "2" generation 1 spec 1 status {}"#]].assert_eq(&state().await);
     let put = format!("PUT {DEPLOYMENTS}/a");
@@ -86,10 +136,28 @@ async fn updates_are_guarded_counted_and_skipped_when_nothing_changes() {
     other["metadata"]["uid"] = "u".into();
     let (status, _) = send(&server, &put, other).await;
     assert_eq!(status, StatusCode::CONFLICT);
-    check(&server, &format!("PUT {DEPLOYMENTS}/a/status"), json!({ "metadata": {}, "spec": { "replicas": 7 }, "status": { "replicas": 4 } }), expect!["200 Deployment/a"]).await;
+    check(
+        &server,
+        &format!("PUT {DEPLOYMENTS}/a/status"),
+        json!({ "metadata": {}, "spec": { "replicas": 7 }, "status": { "replicas": 4 } }),
+        expect!["200 Deployment/a"],
+    )
+    .await;
     expect![[r#"rv "4" generation 2 spec 2 status {"replicas":4}"#]].assert_eq(&state().await);
-    check(&server, &format!("PUT {DEPLOYMENTS}/gone"), deployment("gone", 1), expect![[r#"404 NotFound deployments.apps "gone" not found"#]]).await;
-    check(&server, &format!("PUT {DEPLOYMENTS}/b"), json!({ "metadata": { "name": "a" } }), expect!["400 BadRequest the name of the object (a) does not match the name on the URL (b)"]).await;
+    check(
+        &server,
+        &format!("PUT {DEPLOYMENTS}/gone"),
+        deployment("gone", 1),
+        expect![[r#"404 NotFound deployments.apps "gone" not found"#]],
+    )
+    .await;
+    check(
+        &server,
+        &format!("PUT {DEPLOYMENTS}/b"),
+        json!({ "metadata": { "name": "a" } }),
+        expect!["400 BadRequest the name of the object (a) does not match the name on the URL (b)"],
+    )
+    .await;
     let leases = "/apis/coordination.k8s.io/v1/namespaces/d/leases";
     check(&server, &format!("PUT {leases}/l"), json!({ "metadata": { "name": "l" } }), expect!["201 Lease/l"]).await;
     check(&server, &format!("PUT {leases}/l"), json!({ "metadata": { "name": "l" } }), expect![[r#"422 Invalid Lease.coordination.k8s.io "l" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update"#]]).await;
@@ -107,12 +175,15 @@ async fn patches_change_what_they_name() {
     };
     let merge = json!({ "data": { "k": null, "m": "x" } });
     expect![[r#"200 {"l":"w","m":"x"} "#]].assert_eq(&patched("application/merge-patch+json", merge).await);
-    let json_patch = json!([{ "op": "test", "path": "/data/l", "value": "w" }, { "op": "add", "path": "/data/n", "value": "y" }]);
+    let json_patch =
+        json!([{ "op": "test", "path": "/data/l", "value": "w" }, { "op": "add", "path": "/data/n", "value": "y" }]);
     expect![[r#"200 {"l":"w","m":"x","n":"y"} "#]].assert_eq(&patched("application/json-patch+json", json_patch).await);
     let failing = json!([{ "op": "test", "path": "/data/l", "value": "no" }]);
-    expect!["422 null testing value /data/l failed: test failed"].assert_eq(&patched("application/json-patch+json", failing).await);
+    expect!["422 null testing value /data/l failed: test failed"]
+        .assert_eq(&patched("application/json-patch+json", failing).await);
     let strategic = json!({ "data": { "l": null } });
-    expect![[r#"200 {"m":"x","n":"y"} "#]].assert_eq(&patched("application/strategic-merge-patch+json", strategic).await);
+    expect![[r#"200 {"m":"x","n":"y"} "#]]
+        .assert_eq(&patched("application/strategic-merge-patch+json", strategic).await);
     let stale = json!({ "metadata": { "resourceVersion": "1" } });
     expect![[r#"409 null Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again"#]].assert_eq(&patched("application/merge-patch+json", stale).await);
     expect!["415 null the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"].assert_eq(&patched("application/json", json!({})).await);
@@ -124,13 +195,22 @@ async fn deletion_waits_for_finalizers_and_grace() {
     send(&server, &format!("POST {CMS}"), json!({ "metadata": { "name": "a" } })).await;
     check(&server, &format!("DELETE {CMS}/a"), json!({ "preconditions": { "resourceVersion": "99" } }), expect![[r#"409 Conflict Operation cannot be fulfilled on configmaps "a": Precondition failed: ResourceVersion in precondition: 99, ResourceVersion in object meta: 2"#]]).await;
     check(&server, &format!("DELETE {CMS}/a"), Value::Null, expect!["200 Status/-"]).await;
-    check(&server, &format!("DELETE {CMS}/a"), Value::Null, expect![[r#"404 NotFound configmaps "a" not found"#]]).await;
+    check(&server, &format!("DELETE {CMS}/a"), Value::Null, expect![[r#"404 NotFound configmaps "a" not found"#]])
+        .await;
     send(&server, &format!("POST {CMS}"), json!({ "metadata": { "name": "f", "finalizers": ["x/y"] } })).await;
-    check(&server, &format!("DELETE {CMS}/f?propagationPolicy=Foreground"), Value::Null, expect!["200 ConfigMap/f"]).await;
+    check(&server, &format!("DELETE {CMS}/f?propagationPolicy=Foreground"), Value::Null, expect!["200 ConfigMap/f"])
+        .await;
     let (_, held) = send(&server, &format!("GET {CMS}/f"), Value::Null).await;
-    expect![[r#"["x/y","foregroundDeletion"] "2026-01-02T03:04:05Z""#]].assert_eq(&format!("{} {}", held["metadata"]["finalizers"], held["metadata"]["deletionTimestamp"]));
+    expect![[r#"["x/y","foregroundDeletion"] "2026-01-02T03:04:05Z""#]]
+        .assert_eq(&format!("{} {}", held["metadata"]["finalizers"], held["metadata"]["deletionTimestamp"]));
     check(&server, &format!("PATCH {CMS}/f"), json!({ "metadata": { "finalizers": ["x/y", "new/one"] } }), expect![[r#"422 Invalid ConfigMap "f" is invalid: metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{"new/one"}"#]]).await;
-    check(&server, &format!("PATCH {CMS}/f"), json!({ "metadata": { "finalizers": null } }), expect!["200 ConfigMap/f"]).await;
+    check(
+        &server,
+        &format!("PATCH {CMS}/f"),
+        json!({ "metadata": { "finalizers": null } }),
+        expect!["200 ConfigMap/f"],
+    )
+    .await;
     check(&server, &format!("GET {CMS}/f"), Value::Null, expect![[r#"404 NotFound configmaps "f" not found"#]]).await;
 }
 
@@ -140,8 +220,24 @@ async fn a_bound_pod_goes_when_its_node_says_so() {
     send(&server, &format!("POST {PODS}"), pod("p")).await;
     let binding = json!({ "kind": "Binding", "apiVersion": "v1", "metadata": { "name": "p" }, "target": { "kind": "Node", "name": "n" } });
     check(&server, &format!("POST {PODS}/p/binding"), binding.clone(), expect!["201 Status/-"]).await;
-    check(&server, &format!("POST {PODS}/p/binding"), binding.clone(), expect![[r#"409 Conflict Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to node "n""#]]).await;
-    check(&server, "POST /api/v1/namespaces/d/bindings", binding, expect![[r#"409 Conflict Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to node "n""#]]).await;
+    check(
+        &server,
+        &format!("POST {PODS}/p/binding"),
+        binding.clone(),
+        expect![[
+            r#"409 Conflict Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to node "n""#
+        ]],
+    )
+    .await;
+    check(
+        &server,
+        "POST /api/v1/namespaces/d/bindings",
+        binding,
+        expect![[
+            r#"409 Conflict Operation cannot be fulfilled on pods/binding "p": pod p is already assigned to node "n""#
+        ]],
+    )
+    .await;
     check(&server, &format!("DELETE {PODS}/p"), Value::Null, expect!["200 Pod/p"]).await;
     let (_, pod) = send(&server, &format!("GET {PODS}/p"), Value::Null).await;
     let metadata = &pod["metadata"];
@@ -161,7 +257,8 @@ async fn a_terminating_namespace_takes_nothing_new_and_goes_when_finalized() {
     assert_eq!(namespace["status"]["phase"], "Terminating");
     namespace["spec"]["finalizers"] = json!([]);
     check(&server, "PUT /api/v1/namespaces/d/finalize", namespace, expect!["200 Namespace/d"]).await;
-    check(&server, "GET /api/v1/namespaces/d", Value::Null, expect![[r#"404 NotFound namespaces "d" not found"#]]).await;
+    check(&server, "GET /api/v1/namespaces/d", Value::Null, expect![[r#"404 NotFound namespaces "d" not found"#]])
+        .await;
 }
 
 #[tokio::test]
@@ -182,9 +279,13 @@ async fn scale_moves_replicas_alone() {
     let server = server().await;
     send(&server, &format!("POST {DEPLOYMENTS}"), deployment("a", 1)).await;
     let (_, scale) = send(&server, &format!("PATCH {DEPLOYMENTS}/a/scale"), json!({ "spec": { "replicas": 3 } })).await;
-    expect![[r#""Scale" {"replicas":3} {"replicas":0,"selector":"app=a"}"#]].assert_eq(&format!("{} {} {}", scale["kind"], scale["spec"], scale["status"]));
+    expect![[r#""Scale" {"replicas":3} {"replicas":0,"selector":"app=a"}"#]]
+        .assert_eq(&format!("{} {} {}", scale["kind"], scale["spec"], scale["status"]));
     let (_, deployment) = send(&server, &format!("GET {DEPLOYMENTS}/a"), Value::Null).await;
-    assert_eq!((deployment["spec"]["replicas"].as_i64(), deployment["metadata"]["generation"].as_i64()), (Some(3), Some(2)));
+    assert_eq!(
+        (deployment["spec"]["replicas"].as_i64(), deployment["metadata"]["generation"].as_i64()),
+        (Some(3), Some(2))
+    );
 }
 
 #[tokio::test]
@@ -222,14 +323,21 @@ async fn a_typed_go_clients_body_is_decoded() {
 #[tokio::test]
 async fn every_writer_is_remembered_with_its_fields() {
     let server = server().await;
-    send(&server, &format!("POST {CMS}?fieldManager=maker"), json!({ "metadata": { "name": "a" }, "data": { "k": "v" } })).await;
+    send(
+        &server,
+        &format!("POST {CMS}?fieldManager=maker"),
+        json!({ "metadata": { "name": "a" }, "data": { "k": "v" } }),
+    )
+    .await;
     send(&server, &format!("PATCH {CMS}/a"), json!({ "data": { "l": "w" } })).await;
     let (_, reply) = send(&server, &format!("GET {CMS}/a"), Value::Null).await;
     let entries = reply["metadata"]["managedFields"].as_array().unwrap().iter();
-    let brief: Vec<_> = entries.map(|entry| format!("{} {} {}", entry["manager"], entry["operation"], entry["fieldsV1"])).collect();
+    let brief: Vec<_> =
+        entries.map(|entry| format!("{} {} {}", entry["manager"], entry["operation"], entry["fieldsV1"])).collect();
     expect![[r#"
         "maker" "Update" {"f:data":{".":{},"f:k":{}}}
-        "test" "Update" {"f:data":{"f:l":{}}}"#]].assert_eq(&brief.join("\n"));
+        "test" "Update" {"f:data":{"f:l":{}}}"#]]
+    .assert_eq(&brief.join("\n"));
     let (_, cleared) = send(&server, &format!("PATCH {CMS}/a"), json!({ "metadata": { "managedFields": [{}] } })).await;
     assert_eq!(cleared["metadata"]["managedFields"], Value::Null);
 }
@@ -269,7 +377,8 @@ async fn applied_configurations_create_merge_and_conflict() {
     };
     expect![[r#"201 {"k":"v","l":"w"} rv 2 "#]].assert_eq(&apply("one", "{k: v, l: w}").await);
     expect![[r#"200 {"k":"v","l":"w"} rv 2 "#]].assert_eq(&apply("one", "{k: v, l: w}").await);
-    expect![[r#"409 null rv - Apply failed with 1 conflict: conflict with "one": .data.k"#]].assert_eq(&apply("two", "{k: other}").await);
+    expect![[r#"409 null rv - Apply failed with 1 conflict: conflict with "one": .data.k"#]]
+        .assert_eq(&apply("two", "{k: other}").await);
     expect![[r#"200 {"k":"v","l":"w","m":"x"} rv 3 "#]].assert_eq(&apply("two", "{m: x}").await);
     expect![[r#"200 {"k":"v","m":"x"} rv 4 "#]].assert_eq(&apply("one", "{k: v}").await);
     expect![[r#"200 {"k":"other"} rv 5 "#]].assert_eq(&apply("two&force=true", "{k: other}").await);

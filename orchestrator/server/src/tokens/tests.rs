@@ -54,7 +54,8 @@ async fn a_token_bound_to_a_pod_dies_with_it() {
     assert_eq!(claims.kubernetes.node, Some(Reference { name: "n".into(), uid: "u-n".into() }));
     let at = |seconds: i64| Timestamp::from_second(claims.iat + seconds).unwrap();
     issuer.check(&claims, at(0)).unwrap();
-    expect!["the token is used outside of its time"].assert_eq(&issuer.check(&claims, at(3607)).unwrap_err().to_string());
+    expect!["the token is used outside of its time"]
+        .assert_eq(&issuer.check(&claims, at(3607)).unwrap_err().to_string());
     cluster.put("pods/d/p", "u-p2", &[]);
     expect!["pods p is gone or was made anew"].assert_eq(&issuer.check(&claims, at(0)).unwrap_err().to_string());
 }
@@ -83,12 +84,20 @@ async fn requests_are_refused_in_upstreams_words() {
         expected.assert_eq(&token(&issuer, spec).await.unwrap_err());
     };
     check(json!({"expirationSeconds": 599}), expect![[r#"TokenRequest.authentication.k8s.io "" is invalid: spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 10 minutes"#]]).await;
-    check(json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "q"}}), expect![[r#"pods "q" not found"#]]).await;
+    check(
+        json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "q"}}),
+        expect![[r#"pods "q" not found"#]],
+    )
+    .await;
     check(
         json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "old"}}),
         expect![[r#"Operation cannot be fulfilled on pods "p": the UID in the bound object reference (old) does not match the UID in record. The object might have been deleted and then recreated"#]],
     ).await;
-    check(json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Role", "name": "p"}}), expect!["cannot bind token to object of type v1, Kind=Role"]).await;
+    check(
+        json!({"boundObjectRef": {"apiVersion": "v1", "kind": "Role", "name": "p"}}),
+        expect!["cannot bind token to object of type v1, Kind=Role"],
+    )
+    .await;
 }
 
 #[test]

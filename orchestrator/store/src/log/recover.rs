@@ -122,7 +122,11 @@ fn follows(bytes: &[u8], salt: u64, expected: u64) -> bool {
 }
 
 /// Applies the records of a frame; the index of the last entry among them. `None` when they cannot be read.
-fn read_records(mut bytes: &[u8], facts: &mut Facts, entries: &mut VecDeque<(Position, Content)>) -> Option<Option<u64>> {
+fn read_records(
+    mut bytes: &[u8],
+    facts: &mut Facts,
+    entries: &mut VecDeque<(Position, Content)>,
+) -> Option<Option<u64>> {
     let mut last_index = None;
     while !bytes.is_empty() {
         let (record, rest) = postcard::take_from_bytes::<Record>(bytes).ok()?;

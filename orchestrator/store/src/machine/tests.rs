@@ -76,7 +76,8 @@ impl Model {
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    (1_u16..3, 0..2, 0..4).prop_map(|(resource, space, name)| Key::new(ResourceId(resource), &format!("n{space}"), &format!("x{name}")))
+    (1_u16..3, 0..2, 0..4)
+        .prop_map(|(resource, space, name)| Key::new(ResourceId(resource), &format!("n{space}"), &format!("x{name}")))
 }
 
 fn guard() -> impl Strategy<Value = Guard> {
@@ -153,7 +154,10 @@ fn compare(model: &Model, machine: &Machine) {
     });
     assert_eq!((root.revision, seen.collect()), (model.revision, model.objects.clone()));
     let charges = root.charges.iter().map(|((key, _), sum)| (key.clone(), *sum)).collect();
-    assert_eq!((&model.charges, &model.pool), (&charges, &root.pools.iter().map(|((_, v), k)| (*v, k.clone())).collect()));
+    assert_eq!(
+        (&model.charges, &model.pool),
+        (&charges, &root.pools.iter().map(|((_, v), k)| (*v, k.clone())).collect())
+    );
     for resource in [ResourceId(1), ResourceId(2)] {
         for namespace in [None, Some("n0"), Some("n1")] {
             let listed = root.list(resource, namespace, None, 0).len();

@@ -15,15 +15,24 @@ pub(super) async fn open(directory: &Path) -> Result<RaftStore, Error> {
 }
 
 pub(super) fn put(resource: ResourceId, name: &str, value: &str) -> Txn {
-    let payload =
-        Payload { codec: 0, body: value.to_owned().into(), managed_fields_at: 0, revision_at: 0, managed_fields: "".into() };
+    let payload = Payload {
+        codec: 0,
+        body: value.to_owned().into(),
+        managed_fields_at: 0,
+        revision_at: 0,
+        managed_fields: "".into(),
+    };
     let meta = Meta { uid: format!("uid-of-{name}"), ..Meta::default() };
     Txn { ops: vec![Op::Put { key: Key::new(resource, "default", name), meta, payload }], ..Txn::default() }
 }
 
 /// Everything that clients can see of a resource.
-pub(super) fn picture(snapshot: &dyn Snapshot, resource: ResourceId) -> (Revision, Vec<(Key, Revision, Revision, Payload)>) {
-    let see = |object: Arc<Object>| (object.key.clone(), object.create_revision, object.revision, object.payload.clone());
+pub(super) fn picture(
+    snapshot: &dyn Snapshot,
+    resource: ResourceId,
+) -> (Revision, Vec<(Key, Revision, Revision, Payload)>) {
+    let see =
+        |object: Arc<Object>| (object.key.clone(), object.create_revision, object.revision, object.payload.clone());
     (snapshot.revision(), snapshot.list(resource, None, None, 0).into_iter().map(see).collect())
 }
 

@@ -187,28 +187,37 @@ mod tests {
 
     #[test]
     fn repetitions_raise_a_count_and_a_batch_writes_each_once() {
-        check(&["0:m 1:m 2:n", "3:m"], expect![[r#"
+        check(
+            &["0:m 1:m 2:n", "3:m"],
+            expect![[r#"
             create x2 m; create x1 n; 
             patch x3 m; 
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn many_similar_occurrences_become_one() {
-        check(&["0:a 0:b 0:c 0:d 0:e 0:f 0:g 0:h 0:i 0:j", "1:k 1:l", "2:a"], expect![[r#"
+        check(
+            &["0:a 0:b 0:c 0:d 0:e 0:f 0:g 0:h 0:i 0:j", "1:k 1:l", "2:a"],
+            expect![[r#"
             create x1 a; create x1 b; create x1 c; create x1 d; create x1 e; create x1 f; create x1 g; create x1 h; create x1 i; create x1 j; 
             create x2 (combined from similar events): l; 
             patch x2 a; 
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn a_chatty_object_is_silenced_until_its_bucket_refills() {
         let burst = vec!["0:m"; 30].join(" ");
-        check(&[&burst, "299:m", "301:m"], expect![[r#"
+        check(
+            &[&burst, "299:m", "301:m"],
+            expect![[r#"
             create x25 m; 
 
             patch x26 m; 
-        "#]]);
+        "#]],
+        );
     }
 }

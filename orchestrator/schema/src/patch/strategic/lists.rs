@@ -8,56 +8,32 @@ use serde_json::{Map, Value};
 use super::{DIRECTIVE, Rule, merge_map, unknown_directive, without_directives};
 use crate::patch::PatchError;
 
-pub(super) fn merge(
-    original: Vec<Value>,
-    patch: Vec<Value>,
-    rule: Rule,
-) -> Result<Vec<Value>, PatchError> {
+pub(super) fn merge(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<Vec<Value>, PatchError> {
     if patch.iter().chain(&original).any(Value::is_array) {
         let text = "lists of lists are not supported";
         return Err(PatchError::Unprocessable(text.to_owned()));
     }
-    let structs = patch
-        .iter()
-        .chain(&original)
-        .next()
-        .is_some_and(Value::is_object);
-    let same = patch
-        .iter()
-        .chain(&original)
-        .all(|value| value.is_object() == structs);
+    let structs = patch.iter().chain(&original).next().is_some_and(Value::is_object);
+    let same = patch.iter().chain(&original).all(|value| value.is_object() == structs);
     if !same {
-        return Err(PatchError::Unprocessable(
-            "invalid list type: elements differ in type".to_owned(),
-        ));
+        return Err(PatchError::Unprocessable("invalid list type: elements differ in type".to_owned()));
     }
     let before = original.clone();
-    let (merged, order) = if structs {
-        merge_structs(original, patch, rule)?
-    } else {
-        merge_primitives(original, patch)
-    };
+    let (merged, order) =
+        if structs { merge_structs(original, patch, rule)? } else { merge_primitives(original, patch) };
     Ok(ordered(merged, &order, &before, rule.merge_key))
 }
 
 fn merge_primitives(original: Vec<Value>, patch: Vec<Value>) -> (Vec<Value>, Vec<Value>) {
     let mut seen = std::collections::HashSet::new();
     let all = original.into_iter().chain(patch.iter().cloned());
-    (
-        all.filter(|value| seen.insert(value.to_string())).collect(),
-        patch,
-    )
+    (all.filter(|value| seen.insert(value.to_string())).collect(), patch)
 }
 
 /// The merged list, and the patch's elements as the order to keep.
-fn merge_structs(
-    original: Vec<Value>,
-    patch: Vec<Value>,
-    rule: Rule,
-) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
-    let key = rule.merge_key.ok_or_else(|| {
-        PatchError::Unprocessable("cannot merge lists without merge key".to_owned())
-    })?;
+fn merge_structs(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
+    let key =
+        rule.merge_key.ok_or_else(|| PatchError::Unprocessable("cannot merge lists without merge key".to_owned()))?;
     let (mut merged, patch) = directives(original, patch, key)?;
     let mut places: HashMap<String, usize> = HashMap::new();
     for (index, element) in merged.iter().enumerate() {
@@ -69,9 +45,7 @@ fn merge_structs(
         let Value::Object(element) = element.clone() else {
             continue;
         };
-        let value = element
-            .get(key)
-            .ok_or_else(|| no_merge_key(&element, key))?;
+        let value = element.get(key).ok_or_else(|| no_merge_key(&element, key))?;
         match places.get(&value.to_string()) {
             Some(index) => {
                 if let Value::Object(current) = &mut merged[*index] {
@@ -88,11 +62,7 @@ fn merge_structs(
 }
 
 /// Carries out `$patch: delete` and `$patch: replace` elements and takes them out of the patch.
-fn directives(
-    original: Vec<Value>,
-    patch: Vec<Value>,
-    key: &str,
-) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
+fn directives(original: Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
     let (mut original, mut rest, mut replace) = (original, Vec::new(), false);
     for element in patch {
         let Value::Object(map) = &element else {
@@ -106,38 +76,23 @@ fn directives(
             }
             Some(Value::String(directive)) if directive == "replace" => replace = true,
             Some(Value::String(directive)) if directive == "merge" => {
-                return Err(PatchError::Unprocessable(
-                    "merging lists cannot yet be specified in the patch".to_owned(),
-                ));
+                return Err(PatchError::Unprocessable("merging lists cannot yet be specified in the patch".to_owned()));
             }
             Some(other) => return Err(unknown_directive(other, map)),
         }
     }
-    if replace {
-        Ok((rest, Vec::new()))
-    } else {
-        Ok((original, rest))
-    }
+    if replace { Ok((rest, Vec::new())) } else { Ok((original, rest)) }
 }
 
 fn no_merge_key(map: &Map<String, Value>, key: &str) -> PatchError {
     let map = serde_json::to_string(map).unwrap_or_default();
-    PatchError::Unprocessable(format!(
-        "map: {map} does not contain declared merge key: {key}"
-    ))
+    PatchError::Unprocessable(format!("map: {map} does not contain declared merge key: {key}"))
 }
 
 /// The elements of the patch must stand in the order that the directive asks for, and be named by it.
-pub(super) fn consistent(
-    patch: Option<&[Value]>,
-    order: &[Value],
-    rule: Rule,
-) -> Result<(), PatchError> {
+pub(super) fn consistent(patch: Option<&[Value]>, order: &[Value], rule: Rule) -> Result<(), PatchError> {
     let Some(patch) = patch else { return Ok(()) };
-    let wanted: Vec<String> = order
-        .iter()
-        .filter_map(|value| identity(value, rule.merge_key))
-        .collect();
+    let wanted: Vec<String> = order.iter().filter_map(|value| identity(value, rule.merge_key)).collect();
     let mut rest = wanted.iter();
     let special = |value: &&Value| value.get(DIRECTIVE).is_none();
     let fits = patch
@@ -157,20 +112,12 @@ pub(super) fn consistent(
 }
 
 /// Elements named in `order` take that order; the others are woven in by where they stood `before`.
-pub(super) fn ordered(
-    merged: Vec<Value>,
-    order: &[Value],
-    before: &[Value],
-    key: Option<&str>,
-) -> Vec<Value> {
+pub(super) fn ordered(merged: Vec<Value>, order: &[Value], before: &[Value], key: Option<&str>) -> Vec<Value> {
     let wanted = positions(order, key);
     let old = positions(before, key);
-    let place = |map: &HashMap<String, usize>, value: &Value| {
-        identity(value, key).and_then(|id| map.get(&id).copied())
-    };
-    let (mut named, mut server): (Vec<_>, Vec<_>) = merged
-        .into_iter()
-        .partition(|value| place(&wanted, value).is_some());
+    let place = |map: &HashMap<String, usize>, value: &Value| identity(value, key).and_then(|id| map.get(&id).copied());
+    let (mut named, mut server): (Vec<_>, Vec<_>) =
+        merged.into_iter().partition(|value| place(&wanted, value).is_some());
     named.sort_by_key(|value| place(&wanted, value));
     server.sort_by_key(|value| place(&old, value).unwrap_or(usize::MAX));
     let mut result = Vec::with_capacity(named.len() + server.len());
@@ -180,11 +127,7 @@ pub(super) fn ordered(
             (Some(left), Some(right)) => left < right,
             _ => false,
         };
-        result.extend(if server_first {
-            server.next()
-        } else {
-            named.next()
-        });
+        result.extend(if server_first { server.next() } else { named.next() });
     }
     result.extend(named);
     result.extend(server);

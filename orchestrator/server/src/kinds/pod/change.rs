@@ -85,7 +85,9 @@ fn validate_deadline(new: &Value, old: &Value) -> Vec<Problem> {
         (Some(new), Some(old)) if old < new => {
             vec![Problem::invalid(path, new, "must be less than or equal to previous value")]
         }
-        (None, Some(_)) => vec![Problem::invalid(path, Value::Null, "must not update from a positive integer to nil value")],
+        (None, Some(_)) => {
+            vec![Problem::invalid(path, Value::Null, "must not update from a positive integer to nil value")]
+        }
         _ => Vec::new(),
     }
 }

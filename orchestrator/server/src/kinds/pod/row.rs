@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::kinds::json::{is_empty, is_set, items, text};
-use crate::kinds::table::{age, count, name, seconds, duration};
+use crate::kinds::table::{age, count, duration, name, seconds};
 
 /// What one walk over the container statuses finds.
 struct Summary {

@@ -88,7 +88,9 @@ fn fill_container(container: &mut Value) {
 }
 
 fn fill_probe(probe: &mut Value) {
-    for (field, value) in [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)] {
+    for (field, value) in
+        [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
+    {
         if probe[field] == 0 {
             set(probe, field, Value::Null);
         }

@@ -8,12 +8,23 @@ use crate::kinds::{Problem, names};
 
 const SOURCES: [&str; 5] = ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"];
 const ENV_FIELDS: [&str; 9] = [
-    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
-    "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
 ];
 const RESOURCES: [&str; 6] = [
-    "limits.cpu", "limits.ephemeral-storage", "limits.memory",
-    "requests.cpu", "requests.ephemeral-storage", "requests.memory",
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
 ];
 pub const VOLUME_FIELDS: [&str; 5] =
     ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
@@ -80,7 +91,11 @@ pub fn validate_resource_ref(reference: &Value, path: &str) -> Vec<Problem> {
         return vec![Problem::required(path, "")];
     }
     let huge = resource.starts_with("limits.hugepages-") || resource.starts_with("requests.hugepages-");
-    if huge || RESOURCES.contains(&resource) { Vec::new() } else { vec![Problem::not_supported(path, resource, &RESOURCES)] }
+    if huge || RESOURCES.contains(&resource) {
+        Vec::new()
+    } else {
+        vec![Problem::not_supported(path, resource, &RESOURCES)]
+    }
 }
 
 fn validate_source(variable: &Value, path: &str) -> Vec<Problem> {
@@ -96,7 +111,8 @@ fn validate_source(variable: &Value, path: &str) -> Vec<Problem> {
             _ => validate_key_ref(value, &path),
         });
     }
-    let choice = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
+    let choice =
+        "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
     match given.len() {
         0 => problems.push(Problem::invalid(path, "", choice)),
         _ if !is_empty(&variable["value"]) => {

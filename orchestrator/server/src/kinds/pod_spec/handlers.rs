@@ -9,7 +9,8 @@ use crate::kinds::{Problem, names};
 
 const PROBE_HANDLERS: &[&str] = &["exec", "httpGet", "tcpSocket", "grpc"];
 const HOOK_HANDLERS: &[&str] = &["exec", "httpGet", "tcpSocket", "sleep"];
-const COUNTS: [&str; 5] = ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"];
+const COUNTS: [&str; 5] =
+    ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"];
 
 /// Lifecycle and the three probes of a container that runs on.
 pub fn validate_hooks(container: &Value, path: &str) -> Vec<Problem> {
@@ -48,7 +49,11 @@ fn validate_probe(probe: &Value, path: &str) -> Vec<Problem> {
         }
     }
     if let Some(seconds) = probe["terminationGracePeriodSeconds"].as_i64().filter(|seconds| *seconds <= 0) {
-        problems.push(Problem::invalid(format!("{path}.terminationGracePeriodSeconds"), seconds, "must be greater than 0"));
+        problems.push(Problem::invalid(
+            format!("{path}.terminationGracePeriodSeconds"),
+            seconds,
+            "must be greater than 0",
+        ));
     }
     problems
 }

@@ -8,8 +8,7 @@ use crate::kinds::problem::invalid_each;
 use crate::kinds::{Problem, names};
 
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-const MALFORMED: &str =
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+const MALFORMED: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 pub fn validate(resources: &Value, path: &str) -> Vec<Problem> {
     let (limits, requests) = (&resources["limits"], &resources["requests"]);
@@ -43,9 +42,8 @@ pub fn qos_class(spec: &Value) -> &'static str {
     let containers = || items(&spec["containers"]).iter().chain(items(&spec["initContainers"]));
     let amount = |container: &Value, list: &str, name: &str| milli(&container["resources"][list][name]).unwrap_or(0);
     let compute = ["cpu", "memory"];
-    let any = containers().any(|c| {
-        compute.iter().any(|name| amount(c, "requests", name) > 0 || amount(c, "limits", name) > 0)
-    });
+    let any = containers()
+        .any(|c| compute.iter().any(|name| amount(c, "requests", name) > 0 || amount(c, "limits", name) > 0));
     if !any {
         return "BestEffort";
     }

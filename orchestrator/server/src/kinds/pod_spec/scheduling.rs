@@ -106,7 +106,8 @@ fn validate_expression(expression: &Value, path: &str) -> Vec<Problem> {
             problems.push(Problem::required(field, "must be specified when `operator` is 'In' or 'NotIn'"));
         }
         "Exists" | "DoesNotExist" if values > 0 => {
-            problems.push(Problem::forbidden(field, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
+            problems
+                .push(Problem::forbidden(field, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"));
         }
         "Gt" | "Lt" if values != 1 => {
             problems.push(Problem::required(field, "must be specified single value when `operator` is 'Lt' or 'Gt'"));

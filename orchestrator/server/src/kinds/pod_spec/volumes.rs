@@ -66,7 +66,8 @@ pub fn validate_mounts(mounts: &Value, volumes: &HashSet<&str>, path: &str) -> V
 }
 
 fn validate_source(volume: &Value, path: &str) -> Vec<Problem> {
-    let sources: Vec<(&String, &Value)> = entries(volume).filter(|(key, value)| *key != "name" && is_set(value)).collect();
+    let sources: Vec<(&String, &Value)> =
+        entries(volume).filter(|(key, value)| *key != "name" && is_set(value)).collect();
     let mut problems = Vec::new();
     if sources.is_empty() {
         problems.push(Problem::required(path, "must specify a volume type"));
@@ -100,8 +101,18 @@ fn validate_kind(kind: &str, source: &Value, path: &str) -> Vec<Problem> {
             }
             problems
         }
-        "secret" => [need("secretName"), validate_items(source, path), validate_mode(&source["defaultMode"], &format!("{path}.defaultMode"))].concat(),
-        "configMap" => [need("name"), validate_items(source, path), validate_mode(&source["defaultMode"], &format!("{path}.defaultMode"))].concat(),
+        "secret" => [
+            need("secretName"),
+            validate_items(source, path),
+            validate_mode(&source["defaultMode"], &format!("{path}.defaultMode")),
+        ]
+        .concat(),
+        "configMap" => [
+            need("name"),
+            validate_items(source, path),
+            validate_mode(&source["defaultMode"], &format!("{path}.defaultMode")),
+        ]
+        .concat(),
         "persistentVolumeClaim" => need("claimName"),
         "image" => need("reference"),
         "nfs" => [need("server"), need("path")].concat(),
@@ -172,7 +183,9 @@ fn validate_downward(source: &Value, path: &str) -> Vec<Problem> {
                 }
                 problems.extend(validate_resource_ref(&item["resourceFieldRef"], &format!("{path}.resourceFieldRef")));
             }
-            (false, false) => problems.push(Problem::required(path, "one of fieldRef and resourceFieldRef is required")),
+            (false, false) => {
+                problems.push(Problem::required(path, "one of fieldRef and resourceFieldRef is required"))
+            }
         }
     }
     problems

@@ -244,14 +244,17 @@ fn a_recreating_deployment_has_no_rolling_update() {
 
 #[test]
 fn a_replica_set() {
-    check("{kind: ReplicaSet, metadata: {name: a}, spec: {}}", expect![[r#"
+    check(
+        "{kind: ReplicaSet, metadata: {name: a}, spec: {}}",
+        expect![[r#"
         metadata:
           name: a
         spec:
           replicas: 1
         status:
           replicas: 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -334,7 +337,9 @@ fn a_secret_and_a_namespace() {
             type: Opaque
         "#]],
     );
-    check("{kind: Namespace, metadata: {name: a}}", expect![[r#"
+    check(
+        "{kind: Namespace, metadata: {name: a}}",
+        expect![[r#"
         metadata:
           labels:
             kubernetes.io/metadata.name: a
@@ -344,7 +349,8 @@ fn a_secret_and_a_namespace() {
           - kubernetes
         status:
           phase: Active
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -366,13 +372,18 @@ fn bindings_classes_slices_and_nodes() {
               name: s
         "#]],
     );
-    check("{kind: PriorityClass, metadata: {name: a}, value: 3}", expect![[r#"
+    check(
+        "{kind: PriorityClass, metadata: {name: a}, value: 3}",
+        expect![[r#"
         metadata:
           name: a
         preemptionPolicy: PreemptLowerPriority
         value: 3
-    "#]]);
-    check("{kind: EndpointSlice, metadata: {name: a}, addressType: IPv4, ports: [{port: 1}]}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{kind: EndpointSlice, metadata: {name: a}, addressType: IPv4, ports: [{port: 1}]}",
+        expect![[r#"
         addressType: IPv4
         metadata:
           name: a
@@ -380,8 +391,11 @@ fn bindings_classes_slices_and_nodes() {
         - name: ''
           port: 1
           protocol: TCP
-    "#]]);
-    check("{kind: Node, metadata: {name: a}, status: {capacity: {cpu: '1'}}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{kind: Node, metadata: {name: a}, status: {capacity: {cpu: '1'}}}",
+        expect![[r#"
         metadata:
           name: a
         status:
@@ -389,5 +403,6 @@ fn bindings_classes_slices_and_nodes() {
             cpu: '1'
           capacity:
             cpu: '1'
-    "#]]);
+    "#]],
+    );
 }
