@@ -182,7 +182,7 @@ mod tests {
         for text in ["one", &long, "three"] {
             let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
             sender.send(&text.to_owned(), vec![theirs.into()]).await.unwrap();
-            (&ours).write_all(text[..3].as_bytes()).unwrap();
+            (&ours).write_all(&text.as_bytes()[..3]).unwrap();
         }
         drop(sender);
         for text in ["one", &long, "three"] {

@@ -1,6 +1,8 @@
 //! Real guests in real worker processes: this program starts itself in the hidden roles. Guests are built once, from
 //! `tests/guests` and `examples`.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
