@@ -4,10 +4,13 @@
 mod claim;
 mod context;
 mod deployment;
+mod garbage;
+mod namespace;
 mod pending;
 mod pods;
 mod queue;
 mod replica_set;
+mod resources;
 mod service_account;
 
 use amphipod_api::{Informers, Recorder, Reporter};
@@ -31,6 +34,8 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     let context = Context { client, informers, recorder, clock: options.clock };
     let mut controllers = JoinSet::new();
     controllers.spawn(deployment::run(context.clone()));
+    controllers.spawn(garbage::run(context.clone()));
+    controllers.spawn(namespace::run(context.clone()));
     controllers.spawn(replica_set::run(context.clone()));
     controllers.spawn(service_account::run(context, options.root_ca));
     while let Some(ended) = controllers.join_next().await {
