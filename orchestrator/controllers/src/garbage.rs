@@ -7,6 +7,8 @@
 
 mod graph;
 mod plan;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::sync::Arc;
