@@ -7,6 +7,7 @@ mod deployment;
 mod garbage;
 mod namespace;
 mod pending;
+mod pod_garbage;
 mod pods;
 mod queue;
 mod replica_set;
@@ -36,6 +37,7 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     controllers.spawn(deployment::run(context.clone()));
     controllers.spawn(garbage::run(context.clone()));
     controllers.spawn(namespace::run(context.clone()));
+    controllers.spawn(pod_garbage::run(context.clone()));
     controllers.spawn(replica_set::run(context.clone()));
     controllers.spawn(service_account::run(context, options.root_ca));
     while let Some(ended) = controllers.join_next().await {
