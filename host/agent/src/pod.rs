@@ -7,6 +7,8 @@
 //!  deleted: stop all ─► last status ─► DELETE with grace 0 ─► gone from the watch ─► cleaned up
 //! ```
 
+// tidy: long because one task owns one pod, and its steps are read in order
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

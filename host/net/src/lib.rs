@@ -157,30 +157,30 @@ impl Network {
         let (Some(keep), Some(client)) = (entry.affinity, client) else {
             return Picked::Endpoint(endpoints[random].address());
         };
-        self.affine(&entry.key, client, keep, &endpoints[random], |address| {
-            endpoints.iter().any(|endpoint| endpoint.address() == address)
-        })
+        let lives = |address| endpoints.iter().any(|endpoint| endpoint.address() == address);
+        let kept = (entry.key.clone(), client);
+        Picked::Endpoint(self.affine(kept, keep, endpoints[random].address(), lives))
     }
 
+    /// The endpoint that this client had lately, else `fresh`, which it then keeps for `keep`.
     fn affine(
         &self,
-        key: &services::Key,
-        client: IpAddr,
+        client: (services::Key, IpAddr),
         keep: Duration,
-        else_take: &Endpoint, // tidy: one call, one place
+        fresh: SocketAddr,
         lives: impl Fn(SocketAddr) -> bool,
-    ) -> Picked {
+    ) -> SocketAddr {
         let mut affinities = self.affinities.lock();
         let now = Instant::now();
         if affinities.len() >= AFFINITIES_MAX {
             affinities.retain(|_, (_, until)| *until > now);
         }
-        let known = affinities.get(&(key.clone(), client)).filter(|(address, until)| *until > now && lives(*address));
-        let address = known.map_or(else_take.address(), |(address, _)| *address);
+        let known = affinities.get(&client).filter(|(address, until)| *until > now && lives(*address));
+        let address = known.map_or(fresh, |(address, _)| *address);
         if affinities.len() < AFFINITIES_MAX {
-            affinities.insert((key.clone(), client), (address, now + keep));
+            affinities.insert(client, (address, now + keep));
         }
-        Picked::Endpoint(address)
+        address
     }
 
     /// Gives the socket to the pod when it lives here and takes it.

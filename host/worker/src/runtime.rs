@@ -251,7 +251,7 @@ impl Inner {
         self.tell();
     }
 
-    async fn connect(&self, worker: &Worker, query: u64, pod: &PodName, host: &str, port: u16) {
+    async fn connect(&self, worker: &Worker, query: u64, pod: &PodName, (host, port): (&str, u16)) {
         let (failure, sockets) = match self.options.connect.connect(pod, host, port).await {
             Ok(socket) => (None, vec![socket]),
             Err(error) => (Some((error.kind().into(), error.to_string())), Vec::new()),
@@ -285,7 +285,7 @@ async fn listen(inner: std::sync::Weak<Inner>, worker: Arc<Worker>, mut receiver
             Reply::Exited { number, exit } => inner.exited(&worker, number, &exit),
             Reply::Connect { query, pod, host, port } => {
                 let (worker, asked) = (worker.clone(), inner.clone());
-                inner.spawn(async move { asked.connect(&worker, query, &pod, &host, port).await });
+                inner.spawn(async move { asked.connect(&worker, query, &pod, (&host, port)).await });
             }
             Reply::Stats { query, cpu_nanoseconds, memory_bytes } => {
                 if let Some(waiting) = worker.stats.lock().remove(&query) {

@@ -5,10 +5,14 @@ mod claim;
 mod context;
 mod deployment;
 mod node_lifecycle;
+mod garbage;
+mod namespace;
 mod pending;
+mod pod_garbage;
 mod pods;
 mod queue;
 mod replica_set;
+mod resources;
 mod service_account;
 
 use amphipod_api::{Informers, Recorder, Reporter};
@@ -33,6 +37,9 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     let mut controllers = JoinSet::new();
     controllers.spawn(deployment::run(context.clone()));
     controllers.spawn(node_lifecycle::run(context.clone()));
+    controllers.spawn(garbage::run(context.clone()));
+    controllers.spawn(namespace::run(context.clone()));
+    controllers.spawn(pod_garbage::run(context.clone()));
     controllers.spawn(replica_set::run(context.clone()));
     controllers.spawn(service_account::run(context, options.root_ca));
     while let Some(ended) = controllers.join_next().await {

@@ -100,6 +100,8 @@ pub async fn delete_collection(call: Call, body: Body) -> Result<Response, Statu
     Ok(reply::ok(list::joined((&call.entry.api_version(), call.kind().kind), &items, &metadata)))
 }
 
+const NAMESPACE_IS_ENDING: &str = "The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will automatically be purged by the system.";
+
 /// Carries one deletion through, again when another writer was faster.
 pub async fn delete_one(call: &Call, options: &Options) -> Result<(Outcome, Vec<String>), Status> {
     for _ in 0..WRITE_ATTEMPTS_MAX {
@@ -139,9 +141,8 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
     write::admit(server, &mut request).await?;
     write::confirm(server, &mut request).await?;
     let step = plan(&old, options, now);
-    if call.kind().kind == "Namespace" && step == Step::Pending {
-        let why = "The system is ensuring all content is removed from this namespace.  Upon completion, this namespace will automatically be purged by the system.";
-        return Err(Status::conflict(kind, name, why));
+    if kind.kind == "Namespace" && step == Step::Pending {
+        return Err(Status::conflict(kind, name, NAMESPACE_IS_ENDING));
     }
     let (op, kept) = match step {
         Step::Pending => return Ok(Some((Outcome::Pending(forms::Object::Stored(stored)), request.warnings))),
@@ -171,12 +172,9 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
     }
     match server.store.commit(Txn { guards, ops, share_revision: true }).await {
         Ok(committed) => {
-            let object = committed.objects.into_iter().next().flatten();
-            let outcome = match object {
-                Some(object) if kept => Outcome::Pending(forms::Object::Stored(object)),
-                _ => Outcome::Removed { uid, last: old },
-            };
-            Ok(Some((outcome, warnings)))
+            let object = committed.objects.into_iter().next().flatten().filter(|_| kept);
+            let removed = Outcome::Removed { uid, last: old };
+            Ok(Some((object.map_or(removed, |object| Outcome::Pending(forms::Object::Stored(object))), warnings)))
         }
         Err(error) => match explain.iter().find_map(|explain| explain(&error)) {
             Some(status) => Err(status),

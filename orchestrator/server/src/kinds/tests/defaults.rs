@@ -13,6 +13,7 @@ fn check(manifest: &str, expect: Expect) {
     expect.assert_eq(&serde_yaml_ng::to_string(&object).unwrap());
 }
 
+// tidy: long because it is one whole pod
 #[test]
 fn a_pod() {
     check(

@@ -1,5 +1,7 @@
 //! Manifests that are refused, and the exact words.
 
+// tidy: long because it is one table of refusals
+
 use expect_test::{Expect, expect};
 use serde_json::Value;
 
@@ -506,6 +508,7 @@ fn rbac() {
     );
 }
 
+// tidy: long because it is one table of refusals
 #[test]
 fn small_kinds() {
     check(
