@@ -5,11 +5,13 @@ mod claim;
 mod context;
 mod deployment;
 mod node_lifecycle;
+mod on_node;
 mod pending;
 mod pods;
 mod queue;
 mod replica_set;
 mod service_account;
+mod taint_eviction;
 
 use amphipod_api::{Informers, Recorder, Reporter};
 use tokio::task::JoinSet;
@@ -34,6 +36,7 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     controllers.spawn(deployment::run(context.clone()));
     controllers.spawn(node_lifecycle::run(context.clone()));
     controllers.spawn(replica_set::run(context.clone()));
+    controllers.spawn(taint_eviction::run(context.clone()));
     controllers.spawn(service_account::run(context, options.root_ca));
     while let Some(ended) = controllers.join_next().await {
         if let Err(error) = ended
