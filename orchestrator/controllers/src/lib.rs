@@ -4,9 +4,10 @@
 mod claim;
 mod context;
 mod deployment;
-mod node_lifecycle;
 mod garbage;
 mod namespace;
+mod node_lifecycle;
+mod on_node;
 mod pending;
 mod pod_garbage;
 mod pods;
@@ -14,6 +15,7 @@ mod queue;
 mod replica_set;
 mod resources;
 mod service_account;
+mod taint_eviction;
 
 use amphipod_api::{Informers, Recorder, Reporter};
 use tokio::task::JoinSet;
@@ -36,11 +38,12 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     let context = Context { client, informers, recorder, clock: options.clock };
     let mut controllers = JoinSet::new();
     controllers.spawn(deployment::run(context.clone()));
-    controllers.spawn(node_lifecycle::run(context.clone()));
     controllers.spawn(garbage::run(context.clone()));
     controllers.spawn(namespace::run(context.clone()));
+    controllers.spawn(node_lifecycle::run(context.clone()));
     controllers.spawn(pod_garbage::run(context.clone()));
     controllers.spawn(replica_set::run(context.clone()));
+    controllers.spawn(taint_eviction::run(context.clone()));
     controllers.spawn(service_account::run(context, options.root_ca));
     while let Some(ended) = controllers.join_next().await {
         if let Err(error) = ended

@@ -72,3 +72,62 @@ fn is_ours(taint: &Taint) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use serde_json::{Value, json};
+
+    fn check(taints: &[&str], conditions: &[(&str, &str)], unschedulable: Option<bool>, expect: Expect) {
+        let taint = |text: &&str| {
+            let (key, effect) = text.split_once(':').expect("key:effect");
+            json!({ "key": key, "effect": effect })
+        };
+        let conditions: Vec<Value> =
+            conditions.iter().map(|(kind, status)| json!({ "type": kind, "status": status })).collect();
+        let node = json!({
+            "metadata": { "name": "n" },
+            "spec": { "taints": taints.iter().map(taint).collect::<Vec<_>>(), "unschedulable": unschedulable },
+            "status": { "conditions": conditions },
+        });
+        let node: Node = serde_json::from_value(node).expect("a Node");
+        let line = |taint: &Taint| {
+            let new = if taint.time_added.is_some() { " new" } else { "" };
+            format!("{}:{}{new}", taint.key.trim_start_matches("node.kubernetes.io/"), taint.effect)
+        };
+        let said = match wanted(&node, Timestamp::UNIX_EPOCH) {
+            Some(taints) => format!("[{}]", taints.iter().map(line).collect::<Vec<_>>().join(", ")),
+            None => "as it is".to_owned(),
+        };
+        expect.assert_eq(&said);
+    }
+
+    const BORN: &str = "node.kubernetes.io/not-ready:NoSchedule";
+
+    #[test]
+    fn readiness_has_two_taints_or_none() {
+        check(&[BORN], &[], None, expect!["as it is"]);
+        check(&[], &[], None, expect!["as it is"]);
+        check(&[BORN], &[("Ready", "True")], None, expect!["[]"]);
+        check(&[BORN, "node.kubernetes.io/not-ready:NoExecute", "user:NoExecute"], &[("Ready", "True")], None, expect!["[user:NoExecute]"]);
+        check(&[], &[("Ready", "True")], None, expect!["as it is"]);
+        check(&[BORN], &[("Ready", "False")], None, expect!["[not-ready:NoSchedule, not-ready:NoExecute new]"]);
+        check(&[BORN], &[("Ready", "Unknown")], None, expect!["[unreachable:NoSchedule new, unreachable:NoExecute new]"]);
+        check(
+            &["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"],
+            &[("Ready", "False")],
+            None,
+            expect!["[not-ready:NoSchedule new, not-ready:NoExecute new]"],
+        );
+    }
+
+    #[test]
+    fn pressure_and_cordon_keep_new_pods_away() {
+        let all = [("MemoryPressure", "True"), ("DiskPressure", "True"), ("PIDPressure", "True"), ("NetworkUnavailable", "True")];
+        check(&[], &all, Some(true), expect!["[memory-pressure:NoSchedule new, disk-pressure:NoSchedule new, pid-pressure:NoSchedule new, network-unavailable:NoSchedule new, unschedulable:NoSchedule new]"]);
+        let ours = ["node.kubernetes.io/memory-pressure:NoSchedule", "node.kubernetes.io/unschedulable:NoSchedule"];
+        check(&ours, &[("MemoryPressure", "Unknown")], Some(false), expect!["[]"]);
+        check(&["node.kubernetes.io/memory-pressure:NoExecute"], &[], None, expect!["as it is"]);
+    }
+}
