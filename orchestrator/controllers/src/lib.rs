@@ -1,9 +1,12 @@
 //! The controllers: each makes one promise of the API true, again and again. This file is their table.
 //! They read through `Informers`, write through a `kube::Client`, and share nothing but `Context`.
 
+mod backends;
 mod claim;
 mod context;
 mod deployment;
+mod endpoint_slice;
+mod endpoints;
 mod pending;
 mod pods;
 mod queue;
@@ -32,6 +35,8 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     let mut controllers = JoinSet::new();
     controllers.spawn(deployment::run(context.clone()));
     controllers.spawn(replica_set::run(context.clone()));
+    controllers.spawn(endpoint_slice::run(context.clone()));
+    controllers.spawn(endpoints::run(context.clone()));
     controllers.spawn(service_account::run(context, options.root_ca));
     while let Some(ended) = controllers.join_next().await {
         if let Err(error) = ended
