@@ -6,6 +6,7 @@ mod claim;
 mod context;
 mod deployment;
 mod endpoint_slice;
+mod endpoint_slice_mirroring;
 mod endpoints;
 mod pending;
 mod pods;
@@ -36,6 +37,7 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     controllers.spawn(deployment::run(context.clone()));
     controllers.spawn(replica_set::run(context.clone()));
     controllers.spawn(endpoint_slice::run(context.clone()));
+    controllers.spawn(endpoint_slice_mirroring::run(context.clone()));
     controllers.spawn(endpoints::run(context.clone()));
     controllers.spawn(service_account::run(context, options.root_ca));
     while let Some(ended) = controllers.join_next().await {

@@ -8,12 +8,11 @@ use amphipod_api::labels::{ENDPOINT_SLICE_MANAGED_BY, SERVICE_NAME};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use crate::backends;
 use crate::pods::{controlled_by, controller_of, is_ready, is_terminating};
 
-pub const MANAGER: &str = "endpointslice-controller.k8s.io";
 pub const ENDPOINTS_MAX: usize = 100;
 
 #[derive(Debug)]
@@ -36,7 +35,7 @@ pub type PortsKey = Vec<(String, String, Option<i32>, String)>;
 #[derive(Default)]
 pub struct Group {
     pub ports: Vec<EndpointPort>,
-    /// By uid of the pod.
+    /// By `identity`.
     pub endpoints: BTreeMap<String, Endpoint>,
 }
 
@@ -52,7 +51,7 @@ pub fn family(service: &Service, address_type: &str, pods: &[Arc<Pod>], zone: im
         let group = groups.entry(ports_key(&ports)).or_insert_with(|| Group { ports, ..Group::default() });
         let mut endpoint = endpoint(service, pod, addresses);
         endpoint.zone = endpoint.node_name.as_deref().and_then(&zone);
-        group.endpoints.insert(pod.uid().unwrap_or_default(), endpoint);
+        group.endpoints.insert(identity(&endpoint), endpoint);
     }
     Family { address_type: address_type.to_owned(), groups }
 }
@@ -88,7 +87,7 @@ fn ports(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
     resolved.collect()
 }
 
-fn ports_key(ports: &[EndpointPort]) -> PortsKey {
+pub fn ports_key(ports: &[EndpointPort]) -> PortsKey {
     let mut key: PortsKey = ports
         .iter()
         .map(|port| {
@@ -100,26 +99,28 @@ fn ports_key(ports: &[EndpointPort]) -> PortsKey {
     key
 }
 
-/// What turns `existing`, the Service's slices that we manage, into the wanted endpoints. No families: none at all.
-pub fn plan(service: &Service, wanted: Vec<Family>, existing: Vec<EndpointSlice>) -> Vec<Write> {
-    let (ours, foreign): (Vec<_>, Vec<_>) = existing.into_iter().partition(|slice| {
-        controller_of(&slice.metadata).is_some_and(|owner| Some(&owner.uid) == service.metadata.uid.as_ref())
-            && !is_terminating(&slice.metadata)
-    });
-    let mut writes: Vec<_> = foreign.into_iter().filter(|slice| !is_terminating(&slice.metadata)).map(Write::Delete).collect();
+/// What turns `existing`, the slices of one manager and Service, into the wanted endpoints. No families: none at all.
+/// `template` is what new slices look like, their owner included.
+pub fn plan(template: &EndpointSlice, wanted: Vec<Family>, existing: Vec<EndpointSlice>) -> Vec<Write> {
+    let owner = |slice: &EndpointSlice| controller_of(&slice.metadata).map(|owner| owner.uid.clone());
+    let mut writes = Vec::new();
     let mut by_type: BTreeMap<String, Vec<EndpointSlice>> = BTreeMap::new();
-    for slice in ours {
-        by_type.entry(slice.address_type.clone()).or_default().push(slice);
+    for slice in existing.into_iter().filter(|slice| !is_terminating(&slice.metadata)) {
+        if owner(&slice) == owner(template) {
+            by_type.entry(slice.address_type.clone()).or_default().push(slice);
+        } else {
+            writes.push(Write::Delete(slice));
+        }
     }
     for family in wanted {
         let existing = by_type.remove(&family.address_type).unwrap_or_default();
-        writes.extend(plan_family(service, family, existing));
+        writes.extend(plan_family(template, family, existing));
     }
     writes.extend(by_type.into_values().flatten().map(Write::Delete));
     writes
 }
 
-fn plan_family(service: &Service, mut family: Family, existing: Vec<EndpointSlice>) -> Vec<Write> {
+fn plan_family(template: &EndpointSlice, mut family: Family, existing: Vec<EndpointSlice>) -> Vec<Write> {
     if family.groups.is_empty() {
         // A Service without endpoints has one slice that says so.
         family.groups.insert(PortsKey::new(), Group::default());
@@ -128,7 +129,8 @@ fn plan_family(service: &Service, mut family: Family, existing: Vec<EndpointSlic
     for slice in existing {
         by_ports.entry(ports_key(slice.ports.as_deref().unwrap_or_default())).or_default().push(slice);
     }
-    let mut pass = Pass { template: template(service, &family.address_type), new: Vec::new(), changed: Vec::new(), spare: Vec::new() };
+    let template = EndpointSlice { address_type: family.address_type, ..template.clone() };
+    let mut pass = Pass { template, new: Vec::new(), changed: Vec::new(), spare: Vec::new() };
     for (key, group) in family.groups {
         pass.fill(group, by_ports.remove(&key).unwrap_or_default());
     }
@@ -136,26 +138,28 @@ fn plan_family(service: &Service, mut family: Family, existing: Vec<EndpointSlic
     pass.writes()
 }
 
-/// Name, labels and owner of a new slice.
-fn template(service: &Service, address_type: &str) -> EndpointSlice {
-    let mut labels = service.labels().clone();
+/// Name, labels and owner of new slices: the Service, or the Endpoints that they mirror.
+pub fn template<K: Resource<DynamicType = ()>>(owner: &K, manager: &str) -> EndpointSlice {
+    let mut labels = owner.labels().clone();
     labels.remove(backends::HEADLESS);
-    labels.insert(SERVICE_NAME.into(), service.name_any());
-    labels.insert(ENDPOINT_SLICE_MANAGED_BY.into(), MANAGER.into());
-    if backends::is_headless(service) {
-        labels.insert(backends::HEADLESS.into(), String::new());
-    }
+    labels.insert(SERVICE_NAME.into(), owner.name_any());
+    labels.insert(ENDPOINT_SLICE_MANAGED_BY.into(), manager.into());
     EndpointSlice {
-        address_type: address_type.to_owned(),
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}-", service.name_any())),
-            namespace: service.namespace(),
+            generate_name: Some(format!("{}-", owner.name_any())),
+            namespace: owner.namespace(),
             labels: Some(labels),
-            owner_references: Some(vec![controlled_by(service)]),
+            owner_references: Some(vec![controlled_by(owner)]),
             ..ObjectMeta::default()
         },
         ..EndpointSlice::default()
     }
+}
+
+/// What an endpoint keeps while its conditions change: its pod or else its address.
+pub fn identity(endpoint: &Endpoint) -> String {
+    let uid = endpoint.target_ref.as_ref().and_then(|target| target.uid.clone());
+    uid.or_else(|| endpoint.addresses.first().cloned()).unwrap_or_default()
 }
 
 struct Pass {
@@ -211,8 +215,7 @@ impl Pass {
     /// Takes the slice's endpoints out of those wanted. Returns whether the slice must be written.
     fn refresh(&self, slice: &mut EndpointSlice, wanted: &mut BTreeMap<String, Endpoint>) -> bool {
         let before = slice.endpoints.take().unwrap_or_default();
-        let uid = |endpoint: &Endpoint| endpoint.target_ref.as_ref().and_then(|target| target.uid.clone()).unwrap_or_default();
-        let now: Vec<_> = before.iter().filter_map(|endpoint| wanted.remove(&uid(endpoint))).collect();
+        let now: Vec<_> = before.iter().filter_map(|endpoint| wanted.remove(&identity(endpoint))).collect();
         let is_changed = now != before || slice.metadata.labels != self.template.metadata.labels;
         slice.metadata.labels.clone_from(&self.template.metadata.labels);
         slice.endpoints = Some(now);
