@@ -1,9 +1,13 @@
 //! The controllers: each makes one promise of the API true, again and again. This file is their table.
 //! They read through `Informers`, write through a `kube::Client`, and share nothing but `Context`.
 
+mod backends;
 mod claim;
 mod context;
 mod deployment;
+mod endpoint_slice;
+mod endpoint_slice_mirroring;
+mod endpoints;
 mod garbage;
 mod namespace;
 mod node_lifecycle;
@@ -38,6 +42,9 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     let context = Context { client, informers, recorder, clock: options.clock };
     let mut controllers = JoinSet::new();
     controllers.spawn(deployment::run(context.clone()));
+    controllers.spawn(endpoint_slice::run(context.clone()));
+    controllers.spawn(endpoint_slice_mirroring::run(context.clone()));
+    controllers.spawn(endpoints::run(context.clone()));
     controllers.spawn(garbage::run(context.clone()));
     controllers.spawn(namespace::run(context.clone()));
     controllers.spawn(node_lifecycle::run(context.clone()));
