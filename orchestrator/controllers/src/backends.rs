@@ -56,9 +56,12 @@ pub fn target_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
         Some(IntOrString::String(name)) => name,
     };
     let spec = pod.spec.as_ref()?;
-    let sidecars = spec.init_containers.iter().flatten().filter(|init| init.restart_policy.as_deref() == Some("Always"));
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|init| init.restart_policy.as_deref() == Some("Always"));
     let mut ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
-    let found = ports.find(|found| found.name.as_ref() == Some(name) && protocol(found.protocol.as_ref()) == protocol(port.protocol.as_ref()));
+    let found = ports.find(|found| {
+        found.name.as_ref() == Some(name) && protocol(found.protocol.as_ref()) == protocol(port.protocol.as_ref())
+    });
     found.map(|found| found.container_port)
 }
 

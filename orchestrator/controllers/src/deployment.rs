@@ -41,7 +41,8 @@ pub async fn run(context: Context) {
     let (sets, pods) = (context.informers.of::<ReplicaSet>(), context.informers.of::<Pod>());
     tokio::join!(deployments.synced(), sets.synced(), pods.synced());
     let queue = Queue::new("deployment");
-    let this = Arc::new(Deployments { context, deployments: deployments.clone(), sets: sets.clone(), pods: pods.clone() });
+    let this =
+        Arc::new(Deployments { context, deployments: deployments.clone(), sets: sets.clone(), pods: pods.clone() });
     let of_set = |set: &ReplicaSet| {
         let namespace = set.namespace().unwrap_or_default();
         match controller_of(&set.metadata) {
@@ -72,14 +73,17 @@ impl Reconcile<ObjectKey> for Deployments {
     async fn reconcile(&self, (namespace, name): &ObjectKey) -> kube::Result<Option<Duration>> {
         let Some(deployment) = self.deployments.get(namespace, name) else { return Ok(None) };
         let mut candidates = self.sets.owned_by(deployment.metadata.uid.as_deref().unwrap_or_default());
-        candidates.extend(self.sets.in_namespace(namespace).into_iter().filter(|set| controller_of(&set.metadata).is_none()));
+        candidates
+            .extend(self.sets.in_namespace(namespace).into_iter().filter(|set| controller_of(&set.metadata).is_none()));
         let claimer = Claimer { owner: &*deployment, selector: &deployment.spec.selector };
         let mut sets = claimer.claim(&self.context, candidates).await?;
         sets.sort_by_key(|set| (set.creation_timestamp(), set.name_any()));
         let mut new = sets.iter().find(|set| same_template(set, &deployment.spec.template)).cloned();
         if !is_terminating(&deployment.metadata) {
             if new.is_none() && deployment.spec.paused != Some(true) && self.may_start(&deployment, &sets) {
-                let Some(created) = self.create_new(&deployment, &sets).await? else { return Ok(Some(Duration::from_millis(5))) };
+                let Some(created) = self.create_new(&deployment, &sets).await? else {
+                    return Ok(Some(Duration::from_millis(5)));
+                };
                 sets.push(created.clone());
                 new = Some(created);
             }
@@ -107,7 +111,11 @@ impl Deployments {
     }
 
     /// `None` when its name is taken by another template: the collision count is raised and the pass begins again.
-    async fn create_new(&self, deployment: &Deployment, sets: &[Arc<ReplicaSet>]) -> kube::Result<Option<Arc<ReplicaSet>>> {
+    async fn create_new(
+        &self,
+        deployment: &Deployment,
+        sets: &[Arc<ReplicaSet>],
+    ) -> kube::Result<Option<Arc<ReplicaSet>>> {
         let namespace = deployment.namespace().unwrap_or_default();
         let collisions = deployment.status.as_ref().and_then(|status| status.collision_count).unwrap_or(0);
         let mut set = new_set(deployment, collisions);
@@ -144,7 +152,9 @@ impl Deployments {
     async fn number(&self, deployment: &Deployment, new: &ReplicaSet, sets: &[Arc<ReplicaSet>]) -> kube::Result<()> {
         let others: Vec<_> = sets.iter().filter(|set| set.uid() != new.uid()).cloned().collect();
         let wanted = (last_revision(&others) + 1).max(revision(new));
-        let annotate = |revision: i64| Patch::Merge(json!({"metadata": {"annotations": {DEPLOYMENT_REVISION: revision.to_string()}}}));
+        let annotate = |revision: i64| {
+            Patch::Merge(json!({"metadata": {"annotations": {DEPLOYMENT_REVISION: revision.to_string()}}}))
+        };
         let namespace = deployment.namespace().unwrap_or_default();
         if revision(new) != wanted {
             let api: Api<ReplicaSet> = self.context.namespaced(&namespace);
@@ -157,7 +167,12 @@ impl Deployments {
         Ok(())
     }
 
-    async fn scale(&self, deployment: &Deployment, sets: &[Arc<ReplicaSet>], new: Option<&ReplicaSet>) -> kube::Result<()> {
+    async fn scale(
+        &self,
+        deployment: &Deployment,
+        sets: &[Arc<ReplicaSet>],
+        new: Option<&ReplicaSet>,
+    ) -> kube::Result<()> {
         let views: Vec<Set> = sets.iter().map(|set| view(set)).collect();
         let newest = new.and_then(|new| sets.iter().position(|set| set.uid() == new.uid()));
         let rollout = rollout_of(deployment);
@@ -185,9 +200,15 @@ impl Deployments {
         Ok(())
     }
 
-    async fn clean_up(&self, deployment: &Deployment, sets: &[Arc<ReplicaSet>], new: Option<&ReplicaSet>) -> kube::Result<()> {
+    async fn clean_up(
+        &self,
+        deployment: &Deployment,
+        sets: &[Arc<ReplicaSet>],
+        new: Option<&ReplicaSet>,
+    ) -> kube::Result<()> {
         let keep = usize::try_from(deployment.spec.revision_history_limit.unwrap_or(10)).unwrap_or(0);
-        let is_old = |set: &&Arc<ReplicaSet>| new.is_none_or(|new| new.uid() != set.uid()) && !is_terminating(&set.metadata);
+        let is_old =
+            |set: &&Arc<ReplicaSet>| new.is_none_or(|new| new.uid() != set.uid()) && !is_terminating(&set.metadata);
         let mut old: Vec<_> = sets.iter().filter(is_old).collect();
         old.sort_by_key(|set| revision(set));
         let surplus = old.len().saturating_sub(keep);

@@ -80,8 +80,12 @@ fn families(endpoints: &Endpoints) -> Vec<Family> {
         for (address, is_ready) in ready.chain(unready).take(ADDRESSES_MAX) {
             let Ok(ip) = address.ip.parse::<IpAddr>() else { continue };
             let family = if ip.is_ipv4() { &mut four } else { &mut six };
-            let group = family.groups.entry(ports_key(&ports)).or_insert_with(|| Group { ports: ports.clone(), ..Group::default() });
-            let endpoint = endpoint(address, ip, EndpointConditions { ready: Some(is_ready), ..EndpointConditions::default() });
+            let group = family
+                .groups
+                .entry(ports_key(&ports))
+                .or_insert_with(|| Group { ports: ports.clone(), ..Group::default() });
+            let endpoint =
+                endpoint(address, ip, EndpointConditions { ready: Some(is_ready), ..EndpointConditions::default() });
             group.endpoints.insert(identity(&endpoint), endpoint);
         }
     }

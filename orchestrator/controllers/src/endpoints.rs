@@ -37,7 +37,8 @@ pub async fn run(context: Context) {
     let endpoints = context.informers.of::<Endpoints>();
     tokio::join!(services.synced(), pods.synced(), endpoints.synced());
     let queue = Queue::new("endpoint");
-    let this = Arc::new(Publisher { context, services: services.clone(), pods: pods.clone(), endpoints: endpoints.clone() });
+    let this =
+        Arc::new(Publisher { context, services: services.clone(), pods: pods.clone(), endpoints: endpoints.clone() });
     let wake = |key: ObjectKey| {
         let published = this.endpoints.get(&key.0, &key.1).map_or(0, |endpoints| addresses_of(&endpoints));
         let hundreds = u32::try_from(published / 100).unwrap_or(u32::MAX);

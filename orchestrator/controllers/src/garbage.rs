@@ -138,7 +138,8 @@ impl Garbage {
             return Ok(Owner::Absent);
         }
         let api = kind.api(&self.context.client, &node.namespace);
-        let live = found(api.get_metadata(&reference.name).await)?.filter(|live| live.uid().as_ref() == Some(&reference.uid));
+        let live =
+            found(api.get_metadata(&reference.name).await)?.filter(|live| live.uid().as_ref() == Some(&reference.uid));
         let Some(live) = live else {
             if known.is_some_and(|owner| owner.kind.scope == Scope::Namespaced && owner.namespace != node.namespace) {
                 self.warn_of_namespace(node, reference);

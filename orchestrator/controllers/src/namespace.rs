@@ -67,7 +67,11 @@ pub async fn run(context: Context) {
             queue.add(name);
         }
     };
-    tokio::join!(follow(namespaces.clone(), of_namespace), follow(pods.clone(), of_pod), queue.clone().work(WORKERS, this));
+    tokio::join!(
+        follow(namespaces.clone(), of_namespace),
+        follow(pods.clone(), of_pod),
+        queue.clone().work(WORKERS, this)
+    );
 }
 
 impl Reconcile<String> for Namespaces {

@@ -74,7 +74,10 @@ mod tests {
     #[test]
     fn a_pod_is_stranded_on_a_node_that_is_not_there() {
         let pod = |node: Option<&str>| {
-            serde_json::from_value::<Pod>(serde_json::json!({"metadata": {}, "spec": {"nodeName": node, "containers": []}})).unwrap()
+            serde_json::from_value::<Pod>(
+                serde_json::json!({"metadata": {}, "spec": {"nodeName": node, "containers": []}}),
+            )
+            .unwrap()
         };
         let exists = |node: &str| node == "here";
         assert!(is_stranded(&pod(Some("gone")), exists));

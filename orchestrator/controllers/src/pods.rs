@@ -54,10 +54,7 @@ pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
 
 /// The reference by which an object manages another.
 pub fn controlled_by<K: Resource<DynamicType = ()>>(owner: &K) -> OwnerReference {
-    OwnerReference {
-        block_owner_deletion: Some(true),
-        ..owner.controller_owner_ref(&()).unwrap_or_default()
-    }
+    OwnerReference { block_owner_deletion: Some(true), ..owner.controller_owner_ref(&()).unwrap_or_default() }
 }
 
 /// A pod of this template, to be named by the API after its owner.

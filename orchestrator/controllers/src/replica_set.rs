@@ -116,9 +116,8 @@ impl ReplicaSets {
         let (mut left, mut batch) = (missing, 1);
         while left > 0 {
             let size = if batch < WRITES_MAX { batch.min(left) } else { left };
-            let mut creating = futures::stream::iter(0..size)
-                .map(|_| self.create_one(set))
-                .buffer_unordered(WRITES_MAX);
+            let mut creating =
+                futures::stream::iter(0..size).map(|_| self.create_one(set)).buffer_unordered(WRITES_MAX);
             let mut refused = Ok(());
             while let Some(result) = creating.next().await {
                 refused = refused.and(result);
@@ -199,9 +198,9 @@ impl Reconcile<ObjectKey> for ReplicaSets {
         let pods = self.claimed(&set).await?;
         let listed = pods.iter().filter_map(|pod| pod.uid()).collect();
         let ending = self.pending.ending(&uid, &listed);
-        let (gone, pods): (Vec<_>, Vec<_>) = pods
-            .into_iter()
-            .partition(|pod| pod.uid().is_some_and(|uid| ending.contains(&uid)) || crate::pods::is_terminating(&pod.metadata));
+        let (gone, pods): (Vec<_>, Vec<_>) = pods.into_iter().partition(|pod| {
+            pod.uid().is_some_and(|uid| ending.contains(&uid)) || crate::pods::is_terminating(&pod.metadata)
+        });
         let applied = match set.metadata.deletion_timestamp {
             Some(_) => {
                 self.pending.forget(&uid);

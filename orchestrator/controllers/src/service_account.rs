@@ -64,7 +64,11 @@ impl Reconcile<String> for Furniture {
         if live.is_none() {
             return Ok(None);
         }
-        let meta = |name: &str| ObjectMeta { name: Some(name.into()), namespace: Some(namespace.clone()), ..ObjectMeta::default() };
+        let meta = |name: &str| ObjectMeta {
+            name: Some(name.into()),
+            namespace: Some(namespace.clone()),
+            ..ObjectMeta::default()
+        };
         if self.accounts.get(namespace, "default").is_none() {
             let api: Api<ServiceAccount> = self.context.namespaced(namespace);
             let account = ServiceAccount { metadata: meta("default"), ..ServiceAccount::default() };

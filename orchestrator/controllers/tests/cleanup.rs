@@ -10,9 +10,9 @@ use amphipod_server::seams::{Attributes, Authorize, Decision, Identity};
 use amphipod_store::MemoryStore;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Pod, Secret};
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
-use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -143,10 +143,13 @@ async fn an_owner_elsewhere_is_none() {
 async fn in_the_foreground_the_owner_waits() {
     let cluster = Cluster::start().await;
     let a = cluster.map("d", "a", json!([])).await;
-    let held = json!({"metadata": {"name": "held", "finalizers": ["x/y"], "ownerReferences": [owner("ConfigMap", "a", &a)]}});
+    let held =
+        json!({"metadata": {"name": "held", "finalizers": ["x/y"], "ownerReferences": [owner("ConfigMap", "a", &a)]}});
     cluster.create::<ConfigMap>("d", held).await;
     cluster.delete("a", DeleteParams::foreground()).await;
-    cluster.until::<ConfigMap>("d", "held", |held| held.is_some_and(|held| held.metadata.deletion_timestamp.is_some())).await;
+    cluster
+        .until::<ConfigMap>("d", "held", |held| held.is_some_and(|held| held.metadata.deletion_timestamp.is_some()))
+        .await;
     let waiting = cluster.api::<ConfigMap>("d").get("a").await.expect("it waits");
     assert_eq!(waiting.finalizers(), ["foregroundDeletion"]);
     cluster.let_go("held").await;
@@ -174,7 +177,9 @@ async fn a_namespace_goes_when_it_is_empty() {
     cluster.create::<Pod>("d", pod).await;
     cluster.api::<Namespace>("").delete("d", &DeleteParams::default()).await.expect("deleted");
     let says_why = |namespace: Option<&DynamicObject>| {
-        namespace.is_some_and(|namespace| namespace.data["status"]["conditions"].to_string().contains("x/y in 1 resource instances"))
+        namespace.is_some_and(|namespace| {
+            namespace.data["status"]["conditions"].to_string().contains("x/y in 1 resource instances")
+        })
     };
     cluster.until::<Namespace>("", "d", says_why).await;
     cluster.until::<Secret>("d", "s", gone).await;

@@ -61,7 +61,8 @@ fn grown(rollout: &Rollout, size: i32, total: i32) -> i32 {
 /// The next size of each set. `newest` is the place of the one with the current template.
 pub fn sizes(rollout: &Rollout, sets: &[Set], newest: Option<usize>) -> Vec<i32> {
     let mut next: Vec<i32> = sets.iter().map(|set| set.size).collect();
-    let rescaled = sets.iter().any(|set| set.size > 0 && set.desired_before.is_some_and(|before| before != rollout.wanted));
+    let rescaled =
+        sets.iter().any(|set| set.size > 0 && set.desired_before.is_some_and(|before| before != rollout.wanted));
     if rollout.paused || rescaled {
         rescale(rollout, sets, newest, &mut next);
         return next;
@@ -79,7 +80,8 @@ pub fn sizes(rollout: &Rollout, sets: &[Set], newest: Option<usize>) -> Vec<i32>
     let Some(new) = newest else { return next };
     if sets[new].size != rollout.wanted {
         let total = next.iter().sum();
-        next[new] = if sets[new].size > rollout.wanted { rollout.wanted } else { grown(rollout, sets[new].size, total) };
+        next[new] =
+            if sets[new].size > rollout.wanted { rollout.wanted } else { grown(rollout, sets[new].size, total) };
         if next[new] != sets[new].size {
             return next;
         }
@@ -117,8 +119,11 @@ fn rescale(rollout: &Rollout, sets: &[Set], newest: Option<usize>, next: &mut [i
         }
         return;
     }
-    let saturated = |new: usize| sets[new].desired_before == Some(rollout.wanted)
-        && sets[new].size == rollout.wanted && sets[new].available == rollout.wanted;
+    let saturated = |new: usize| {
+        sets[new].desired_before == Some(rollout.wanted)
+            && sets[new].size == rollout.wanted
+            && sets[new].available == rollout.wanted
+    };
     if let Some(new) = newest.filter(|new| saturated(*new)) {
         active.iter().filter(|place| **place != new).for_each(|place| next[*place] = 0);
         return;
@@ -156,10 +161,13 @@ mod tests {
     /// Sets are `size/available`, oldest first; the last is the newest. Steps until nothing moves, all pods becoming available.
     fn check(wanted: i32, surge: i32, unavailable: i32, sets: &str, expected: Expect) {
         let rollout = Rollout { wanted, surge, unavailable, paused: false, recreate: false };
-        let mut sets: Vec<Set> = sets.split(' ').map(|set| {
-            let (size, available) = set.split_once('/').unwrap();
-            Set { size: size.parse().unwrap(), available: available.parse().unwrap(), ..Set::default() }
-        }).collect();
+        let mut sets: Vec<Set> = sets
+            .split(' ')
+            .map(|set| {
+                let (size, available) = set.split_once('/').unwrap();
+                Set { size: size.parse().unwrap(), available: available.parse().unwrap(), ..Set::default() }
+            })
+            .collect();
         let mut steps = Vec::new();
         for _ in 0..20 {
             let next = sizes(&rollout, &sets, Some(sets.len() - 1));

@@ -39,10 +39,19 @@ pub fn status(
     };
     let rollout = rollout_of(deployment);
     let enough = sum(available) >= rollout.wanted - rollout.unavailable;
-    set(&mut status, now, match enough {
-        true => ("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.".into()),
-        false => ("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.".into()),
-    });
+    set(
+        &mut status,
+        now,
+        match enough {
+            true => ("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.".into()),
+            false => (
+                "Available",
+                "False",
+                "MinimumReplicasUnavailable",
+                "Deployment does not have minimum availability.".into(),
+            ),
+        },
+    );
     let again = progress(deployment, &before, &mut status, new, now);
     (status, again)
 }
@@ -61,7 +70,8 @@ fn progress(
     now: Timestamp,
 ) -> Option<Duration> {
     let deadline = deployment.spec.progress_deadline_seconds.filter(|seconds| *seconds != i32::MAX)?;
-    let current = before.conditions.iter().flatten().find(|condition| condition.type_.as_deref() == Some("Progressing"));
+    let current =
+        before.conditions.iter().flatten().find(|condition| condition.type_.as_deref() == Some("Progressing"));
     let reason = current.and_then(|condition| condition.reason.as_deref());
     if deployment.spec.paused == Some(true) {
         set(status, now, ("Progressing", "Unknown", "DeploymentPaused", "Deployment is paused".into()));
@@ -72,7 +82,11 @@ fn progress(
         None => format!("Deployment \"{}\"", deployment.name_any()),
     };
     if is_complete(deployment, status) {
-        set(status, now, ("Progressing", "True", "NewReplicaSetAvailable", format!("{subject} has successfully progressed.")));
+        set(
+            status,
+            now,
+            ("Progressing", "True", "NewReplicaSetAvailable", format!("{subject} has successfully progressed.")),
+        );
         return None;
     }
     // A rollout that was once complete only lost pods, unless there is another template.
@@ -124,12 +138,15 @@ fn set(status: &mut DeploymentStatus, now: Timestamp, (kind, value, reason, mess
     let unchanged = previous.as_ref().filter(|p| same(p) && p.reason.as_deref() == Some(reason)).cloned();
     let transition = previous.filter(|p| same(p)).and_then(|p| p.last_transition_time);
     let place = known.unwrap_or(conditions.len());
-    conditions.insert(place, unchanged.unwrap_or_else(|| DeploymentCondition {
-        type_: Some(kind.into()),
-        status: Some(value.into()),
-        reason: Some(reason.into()),
-        message: Some(message),
-        last_update_time: Some(Time(now)),
-        last_transition_time: transition.or(Some(Time(now))),
-    }));
+    conditions.insert(
+        place,
+        unchanged.unwrap_or_else(|| DeploymentCondition {
+            type_: Some(kind.into()),
+            status: Some(value.into()),
+            reason: Some(reason.into()),
+            message: Some(message),
+            last_update_time: Some(Time(now)),
+            last_transition_time: transition.or(Some(Time(now))),
+        }),
+    );
 }

@@ -40,7 +40,12 @@ pub struct Group {
 }
 
 /// `pods` are those that the Service selects; `zone` is where a node stands.
-pub fn family(service: &Service, address_type: &str, pods: &[Arc<Pod>], zone: impl Fn(&str) -> Option<String>) -> Family {
+pub fn family(
+    service: &Service,
+    address_type: &str,
+    pods: &[Arc<Pod>],
+    zone: impl Fn(&str) -> Option<String>,
+) -> Family {
     let mut groups: BTreeMap<PortsKey, Group> = BTreeMap::new();
     for pod in pods {
         let addresses = backends::addresses(pod, address_type);
@@ -92,7 +97,12 @@ pub fn ports_key(ports: &[EndpointPort]) -> PortsKey {
         .iter()
         .map(|port| {
             let name = port.name.clone().unwrap_or_default();
-            (name, backends::protocol(port.protocol.as_ref()).to_owned(), port.port, port.app_protocol.clone().unwrap_or_default())
+            (
+                name,
+                backends::protocol(port.protocol.as_ref()).to_owned(),
+                port.port,
+                port.app_protocol.clone().unwrap_or_default(),
+            )
         })
         .collect();
     key.sort();
@@ -223,7 +233,11 @@ impl Pass {
     }
 
     fn add(&mut self, ports: &[EndpointPort], endpoints: Vec<Endpoint>) {
-        self.new.push(EndpointSlice { ports: Some(ports.to_vec()), endpoints: Some(endpoints), ..self.template.clone() });
+        self.new.push(EndpointSlice {
+            ports: Some(ports.to_vec()),
+            endpoints: Some(endpoints),
+            ..self.template.clone()
+        });
     }
 
     /// A slice that would go becomes one that would come: half the writes, and readers see no gap.

@@ -57,7 +57,8 @@ impl Unseen {
 
     /// The slices as they will be once everything written is visible.
     pub fn overlay(&self, service: &ObjectKey, listed: &[Arc<EndpointSlice>]) -> Vec<EndpointSlice> {
-        let mut slices: BTreeMap<_, _> = listed.iter().map(|slice| (slice.name_any(), EndpointSlice::clone(slice))).collect();
+        let mut slices: BTreeMap<_, _> =
+            listed.iter().map(|slice| (slice.name_any(), EndpointSlice::clone(slice))).collect();
         let mut services = self.services.lock();
         let Some(written) = services.get_mut(service) else { return slices.into_values().collect() };
         written.retain(|name, written| {
@@ -107,7 +108,8 @@ mod tests {
         let check = |listed: &[(&str, u64)], expected: &str| {
             let listed: Vec<_> = listed.iter().map(|(name, version)| Arc::new(slice(name, *version))).collect();
             let slices = unseen.overlay(&key, &listed);
-            let shown: Vec<_> = slices.iter().map(|slice| format!("{}@{}", slice.name_any(), revision(slice))).collect();
+            let shown: Vec<_> =
+                slices.iter().map(|slice| format!("{}@{}", slice.name_any(), revision(slice))).collect();
             assert_eq!(shown.join(" "), expected);
         };
         unseen.written(&key, slice("a", 10));

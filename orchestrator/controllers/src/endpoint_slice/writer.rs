@@ -50,11 +50,11 @@ impl Writer {
 
     pub async fn apply(&self, service: &ObjectKey, writes: Vec<Write>) -> kube::Result<()> {
         // What replaces a slice is there before the slice goes.
-        let (deletes, others): (Vec<_>, Vec<_>) = writes.into_iter().partition(|write| matches!(write, Write::Delete(_)));
+        let (deletes, others): (Vec<_>, Vec<_>) =
+            writes.into_iter().partition(|write| matches!(write, Write::Delete(_)));
         for batch in [others, deletes] {
-            let mut writing = futures::stream::iter(batch)
-                .map(|write| self.apply_one(service, write))
-                .buffer_unordered(WRITES_MAX);
+            let mut writing =
+                futures::stream::iter(batch).map(|write| self.apply_one(service, write)).buffer_unordered(WRITES_MAX);
             let mut refused = Ok(());
             while let Some(result) = writing.next().await {
                 refused = refused.and(result);

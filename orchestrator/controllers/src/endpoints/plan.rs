@@ -25,7 +25,11 @@ pub fn plan(service: &Service, pods: &[Arc<Pod>], current: Option<&Endpoints>) -
     let mut subsets = subsets(service, pods);
     let is_truncated = truncate(&mut subsets);
     let before = current.cloned().unwrap_or_else(|| Endpoints {
-        metadata: ObjectMeta { name: service.metadata.name.clone(), namespace: service.namespace(), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: service.metadata.name.clone(),
+            namespace: service.namespace(),
+            ..ObjectMeta::default()
+        },
         subsets: None,
     });
     let mut after = before.clone();
@@ -81,7 +85,8 @@ fn subsets(service: &Service, pods: &[Arc<Pod>]) -> Vec<EndpointSubset> {
     let mut subsets: Vec<_> = subsets.into_values().collect();
     for list in subsets.iter_mut().flat_map(|subset| [&mut subset.addresses, &mut subset.not_ready_addresses]) {
         let uid = |address: &EndpointAddress| address.target_ref.as_ref().and_then(|target| target.uid.clone());
-        list.iter_mut().for_each(|list| list.sort_by_cached_key(|address| (address.ip.parse::<IpAddr>().ok(), uid(address))));
+        list.iter_mut()
+            .for_each(|list| list.sort_by_cached_key(|address| (address.ip.parse::<IpAddr>().ok(), uid(address))));
     }
     subsets
 }

@@ -66,7 +66,9 @@ impl Node {
 
     /// The same for the graph: only the revision may differ.
     fn matters_as(&self, other: &Node) -> bool {
-        self.owners == other.owners && self.finalizers == other.finalizers && self.is_terminating == other.is_terminating
+        self.owners == other.owners
+            && self.finalizers == other.finalizers
+            && self.is_terminating == other.is_terminating
     }
 }
 
@@ -134,7 +136,10 @@ impl Graph {
 
     fn waiting_owners(&self, node: &Node) -> Vec<Uid> {
         let known = node.owners.iter().filter_map(|owner| self.nodes.get(&owner.uid));
-        known.filter(|owner| owner.waits_for_dependents() || owner.waits_for_orphans()).map(|owner| owner.uid.clone()).collect()
+        known
+            .filter(|owner| owner.waits_for_dependents() || owner.waits_for_orphans())
+            .map(|owner| owner.uid.clone())
+            .collect()
     }
 
     fn unlink(&mut self, uid: &str) {

@@ -29,7 +29,10 @@ pub enum Step {
     /// Take the references to owners with these uids away; others keep the object alive.
     Disown(Vec<String>),
     /// `unblock`: first let the owners not wait, for a dependent of this object waits itself (a circle).
-    Delete { policy: Policy, unblock: bool },
+    Delete {
+        policy: Policy,
+        unblock: bool,
+    },
 }
 
 /// `owners` are as the references of `node`, in order; `dependents` refer to `node`.
@@ -38,7 +41,11 @@ pub fn plan(node: &Node, owners: &[Owner], dependents: &[Node]) -> Step {
         return if dependents.is_empty() { Step::Release(ORPHAN) } else { Step::Orphan };
     }
     if node.waits_for_dependents() {
-        return if dependents.iter().any(|dependent| blocks(dependent, node)) { Step::Rest } else { Step::Release(FOREGROUND) };
+        return if dependents.iter().any(|dependent| blocks(dependent, node)) {
+            Step::Rest
+        } else {
+            Step::Release(FOREGROUND)
+        };
     }
     if node.is_terminating || owners.is_empty() {
         return Step::Rest;

@@ -79,64 +79,103 @@ fn check(objects: &str, expected: Expect) {
 
 #[test]
 fn only_what_has_lost_all_its_owners_is_deleted() {
-    check("rs/a cm/b:rs/a", expect![[r#"
+    check(
+        "rs/a cm/b:rs/a",
+        expect![[r#"
         a: Rest
-        b: Rest"#]]);
+        b: Rest"#]],
+    );
     check("cm/b:rs/a", expect!["b: Delete { policy: Background, unblock: false }"]);
-    check("rs/a cm/b:rs/a,rs/gone", expect![[r#"
+    check(
+        "rs/a cm/b:rs/a,rs/gone",
+        expect![[r#"
         a: Rest
-        b: Disown(["gone"])"#]]);
+        b: Disown(["gone"])"#]],
+    );
     check("cm/b:rs/a~+x/y", expect!["b: Rest"]);
     check("cm/b:rs/a+orphan", expect!["b: Delete { policy: Orphan, unblock: false }"]);
 }
 
 #[test]
 fn a_reference_must_name_the_very_object() {
-    check("rs/a@other cm/b:rs/a", expect![[r#"
+    check(
+        "rs/a@other cm/b:rs/a",
+        expect![[r#"
         a: Rest
-        b: Delete { policy: Background, unblock: false }"#]]);
-    check("node/a cm/b:node/a", expect![[r#"
+        b: Delete { policy: Background, unblock: false }"#]],
+    );
+    check(
+        "node/a cm/b:node/a",
+        expect![[r#"
         a: Rest
-        b: Rest"#]]);
-    check("cm/a cm/b:rs/a", expect![[r#"
+        b: Rest"#]],
+    );
+    check(
+        "cm/a cm/b:rs/a",
+        expect![[r#"
         a: Rest
-        b: Delete { policy: Background, unblock: false }"#]]);
+        b: Delete { policy: Background, unblock: false }"#]],
+    );
 }
 
 #[test]
 fn in_the_foreground_dependents_go_first() {
-    check("rs/a~+foregroundDeletion cm/b:rs/a! cm/c:rs/a", expect![[r#"
+    check(
+        "rs/a~+foregroundDeletion cm/b:rs/a! cm/c:rs/a",
+        expect![[r#"
         a: Rest
         b: Delete { policy: Background, unblock: false }
-        c: Delete { policy: Background, unblock: false }"#]]);
-    check("rs/a~+foregroundDeletion cm/b:rs/a!~+x/y", expect![[r#"
+        c: Delete { policy: Background, unblock: false }"#]],
+    );
+    check(
+        "rs/a~+foregroundDeletion cm/b:rs/a!~+x/y",
+        expect![[r#"
         a: Rest
-        b: Rest"#]]);
-    check("rs/a~+foregroundDeletion cm/c:rs/a", expect![[r#"
+        b: Rest"#]],
+    );
+    check(
+        "rs/a~+foregroundDeletion cm/c:rs/a",
+        expect![[r#"
         a: Release("foregroundDeletion")
-        c: Delete { policy: Background, unblock: false }"#]]);
-    check("rs/a~+foregroundDeletion rs/b:rs/a! cm/c:rs/b!", expect![[r#"
+        c: Delete { policy: Background, unblock: false }"#]],
+    );
+    check(
+        "rs/a~+foregroundDeletion rs/b:rs/a! cm/c:rs/b!",
+        expect![[r#"
         a: Rest
         b: Delete { policy: Foreground, unblock: false }
-        c: Rest"#]]);
-    check("rs/a~+foregroundDeletion rs/b:rs/a! rs/c:rs/b!~+foregroundDeletion", expect![[r#"
+        c: Rest"#]],
+    );
+    check(
+        "rs/a~+foregroundDeletion rs/b:rs/a! rs/c:rs/b!~+foregroundDeletion",
+        expect![[r#"
         a: Rest
         b: Delete { policy: Foreground, unblock: true }
-        c: Release("foregroundDeletion")"#]]);
-    check("rs/a~+foregroundDeletion rs/o cm/b:rs/a!,rs/o", expect![[r#"
+        c: Release("foregroundDeletion")"#]],
+    );
+    check(
+        "rs/a~+foregroundDeletion rs/o cm/b:rs/a!,rs/o",
+        expect![[r#"
         a: Rest
         o: Rest
-        b: Disown(["a"])"#]]);
+        b: Disown(["a"])"#]],
+    );
 }
 
 #[test]
 fn orphans_forget_their_owner_before_it_goes() {
-    check("rs/a~+orphan cm/b:rs/a!", expect![[r#"
+    check(
+        "rs/a~+orphan cm/b:rs/a!",
+        expect![[r#"
         a: Orphan
-        b: Rest"#]]);
-    check("rs/a~+orphan cm/b", expect![[r#"
+        b: Rest"#]],
+    );
+    check(
+        "rs/a~+orphan cm/b",
+        expect![[r#"
         a: Release("orphan")
-        b: Rest"#]]);
+        b: Rest"#]],
+    );
 }
 
 /// Steps are objects as they become, or `-uid`; each line tells who is looked at then.
@@ -156,22 +195,31 @@ fn looks(steps: &str, expected: Expect) {
 
 #[test]
 fn changes_wake_those_they_matter_to() {
-    looks("cm/b:rs/a rs/a rs/a -a", expect![[r#"
+    looks(
+        "cm/b:rs/a rs/a rs/a -a",
+        expect![[r#"
         cm/b:rs/a → b
         rs/a → 
         rs/a → 
-        -a → b"#]]);
-    looks("rs/a cm/b:rs/a! cm/c:rs/a! rs/a~+foregroundDeletion -b cm/c", expect![[r#"
+        -a → b"#]],
+    );
+    looks(
+        "rs/a cm/b:rs/a! cm/c:rs/a! rs/a~+foregroundDeletion -b cm/c",
+        expect![[r#"
         rs/a → 
         cm/b:rs/a! → b
         cm/c:rs/a! → c
         rs/a~+foregroundDeletion → a b c
         -b → a
-        cm/c → a"#]]);
-    looks("rs/a~+orphan cm/b:rs/a cm/b", expect![[r#"
+        cm/c → a"#]],
+    );
+    looks(
+        "rs/a~+orphan cm/b:rs/a cm/b",
+        expect![[r#"
         rs/a~+orphan → a
         cm/b:rs/a → a b
-        cm/b → a"#]]);
+        cm/b → a"#]],
+    );
 }
 
 #[test]

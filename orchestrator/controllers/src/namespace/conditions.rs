@@ -58,7 +58,12 @@ fn trouble(kind: &str, left: &[Left]) -> Option<(&'static str, String)> {
                 *all.entry(finalizer).or_default() += count;
             }
             let parts = all.iter().map(|(finalizer, count)| format!("{finalizer} in {count} resource instances"));
-            ("SomeFinalizersRemain", "Some content in the namespace has finalizers remaining: ".to_owned(), parts.collect(), ", ")
+            (
+                "SomeFinalizersRemain",
+                "Some content in the namespace has finalizers remaining: ".to_owned(),
+                parts.collect(),
+                ", ",
+            )
         }
         _ => return None,
     };
@@ -78,9 +83,15 @@ mod tests {
         let first = with_conditions(&NamespaceStatus::default(), left, now);
         let later = with_conditions(&first, left, Timestamp::from_second(60).expect("in range"));
         assert_eq!(first, later, "what stays keeps its time");
-        let said: Vec<_> = first.conditions.into_iter().flatten().filter(|condition| condition.status == "True").collect();
+        let said: Vec<_> =
+            first.conditions.into_iter().flatten().filter(|condition| condition.status == "True").collect();
         let lines = said.iter().map(|condition| {
-            format!("{}: {}: {}", condition.type_, condition.reason.as_deref().unwrap(), condition.message.as_deref().unwrap())
+            format!(
+                "{}: {}: {}",
+                condition.type_,
+                condition.reason.as_deref().unwrap(),
+                condition.message.as_deref().unwrap()
+            )
         });
         expected.assert_eq(&lines.collect::<Vec<_>>().join("\n"));
     }
@@ -96,10 +107,18 @@ mod tests {
         };
         let refused = Left { resource: "secrets.".into(), error: Some("no".into()), ..Left::default() };
         check(&[], expect![""]);
-        check(&[pods.clone()], expect!["NamespaceContentRemaining: SomeResourcesRemain: Some resources are remaining: pods. has 2 resource instances"]);
-        check(&[pods, held, refused], expect![[r#"
+        check(
+            &[pods.clone()],
+            expect![
+                "NamespaceContentRemaining: SomeResourcesRemain: Some resources are remaining: pods. has 2 resource instances"
+            ],
+        );
+        check(
+            &[pods, held, refused],
+            expect![[r#"
             NamespaceDeletionContentFailure: ContentDeletionFailed: Failed to delete all resource types, 1 remaining: no
             NamespaceContentRemaining: SomeResourcesRemain: Some resources are remaining: deployments.apps has 1 resource instances, pods. has 2 resource instances
-            NamespaceFinalizersRemaining: SomeFinalizersRemain: Some content in the namespace has finalizers remaining: a/b in 1 resource instances"#]]);
+            NamespaceFinalizersRemaining: SomeFinalizersRemain: Some content in the namespace has finalizers remaining: a/b in 1 resource instances"#]],
+        );
     }
 }

@@ -90,7 +90,8 @@ mod tests {
             Verdict::Wait(left) => format!("wait {left:?}"),
             Verdict::Known => "known".to_owned(),
             Verdict::Set(conditions) => {
-                let line = |c: &NodeCondition| format!("{} {} {}", c.type_, c.status, c.reason.as_deref().unwrap_or(""));
+                let line =
+                    |c: &NodeCondition| format!("{} {} {}", c.type_, c.status, c.reason.as_deref().unwrap_or(""));
                 conditions.iter().map(line).collect::<Vec<_>>().join("\n")
             }
         };
@@ -106,20 +107,47 @@ mod tests {
 
     #[test]
     fn beyond_them_nothing_is_known() {
-        check(&[("Ready", "True"), ("MemoryPressure", "False"), ("DiskPressure", "False"), ("PIDPressure", "False"), ("NetworkUnavailable", "False")], 40, expect![[r#"
+        check(
+            &[
+                ("Ready", "True"),
+                ("MemoryPressure", "False"),
+                ("DiskPressure", "False"),
+                ("PIDPressure", "False"),
+                ("NetworkUnavailable", "False"),
+            ],
+            40,
+            expect![[r#"
             Ready Unknown NodeStatusUnknown
             MemoryPressure Unknown NodeStatusUnknown
             DiskPressure Unknown NodeStatusUnknown
-            PIDPressure Unknown NodeStatusUnknown"#]]);
-        check(&[("Ready", "Unknown"), ("PIDPressure", "True")], 100, expect![[r#"
+            PIDPressure Unknown NodeStatusUnknown"#]],
+        );
+        check(
+            &[("Ready", "Unknown"), ("PIDPressure", "True")],
+            100,
+            expect![[r#"
             MemoryPressure Unknown NodeStatusNeverUpdated
             DiskPressure Unknown NodeStatusNeverUpdated
-            PIDPressure Unknown NodeStatusUnknown"#]]);
-        check(&[("Ready", "Unknown"), ("MemoryPressure", "Unknown"), ("DiskPressure", "Unknown"), ("PIDPressure", "Unknown")], 100, expect!["known"]);
-        check(&[], 60, expect![[r#"
+            PIDPressure Unknown NodeStatusUnknown"#]],
+        );
+        check(
+            &[
+                ("Ready", "Unknown"),
+                ("MemoryPressure", "Unknown"),
+                ("DiskPressure", "Unknown"),
+                ("PIDPressure", "Unknown"),
+            ],
+            100,
+            expect!["known"],
+        );
+        check(
+            &[],
+            60,
+            expect![[r#"
             Ready Unknown NodeStatusNeverUpdated
             MemoryPressure Unknown NodeStatusNeverUpdated
             DiskPressure Unknown NodeStatusNeverUpdated
-            PIDPressure Unknown NodeStatusNeverUpdated"#]]);
+            PIDPressure Unknown NodeStatusNeverUpdated"#]],
+        );
     }
 }

@@ -110,10 +110,20 @@ mod tests {
         check(&[BORN], &[], None, expect!["as it is"]);
         check(&[], &[], None, expect!["as it is"]);
         check(&[BORN], &[("Ready", "True")], None, expect!["[]"]);
-        check(&[BORN, "node.kubernetes.io/not-ready:NoExecute", "user:NoExecute"], &[("Ready", "True")], None, expect!["[user:NoExecute]"]);
+        check(
+            &[BORN, "node.kubernetes.io/not-ready:NoExecute", "user:NoExecute"],
+            &[("Ready", "True")],
+            None,
+            expect!["[user:NoExecute]"],
+        );
         check(&[], &[("Ready", "True")], None, expect!["as it is"]);
         check(&[BORN], &[("Ready", "False")], None, expect!["[not-ready:NoSchedule, not-ready:NoExecute new]"]);
-        check(&[BORN], &[("Ready", "Unknown")], None, expect!["[unreachable:NoSchedule new, unreachable:NoExecute new]"]);
+        check(
+            &[BORN],
+            &[("Ready", "Unknown")],
+            None,
+            expect!["[unreachable:NoSchedule new, unreachable:NoExecute new]"],
+        );
         check(
             &["node.kubernetes.io/unreachable:NoSchedule", "node.kubernetes.io/unreachable:NoExecute"],
             &[("Ready", "False")],
@@ -124,8 +134,20 @@ mod tests {
 
     #[test]
     fn pressure_and_cordon_keep_new_pods_away() {
-        let all = [("MemoryPressure", "True"), ("DiskPressure", "True"), ("PIDPressure", "True"), ("NetworkUnavailable", "True")];
-        check(&[], &all, Some(true), expect!["[memory-pressure:NoSchedule new, disk-pressure:NoSchedule new, pid-pressure:NoSchedule new, network-unavailable:NoSchedule new, unschedulable:NoSchedule new]"]);
+        let all = [
+            ("MemoryPressure", "True"),
+            ("DiskPressure", "True"),
+            ("PIDPressure", "True"),
+            ("NetworkUnavailable", "True"),
+        ];
+        check(
+            &[],
+            &all,
+            Some(true),
+            expect![
+                "[memory-pressure:NoSchedule new, disk-pressure:NoSchedule new, pid-pressure:NoSchedule new, network-unavailable:NoSchedule new, unschedulable:NoSchedule new]"
+            ],
+        );
         let ours = ["node.kubernetes.io/memory-pressure:NoSchedule", "node.kubernetes.io/unschedulable:NoSchedule"];
         check(&ours, &[("MemoryPressure", "Unknown")], Some(false), expect!["[]"]);
         check(&["node.kubernetes.io/memory-pressure:NoExecute"], &[], None, expect!["as it is"]);

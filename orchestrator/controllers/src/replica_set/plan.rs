@@ -61,7 +61,10 @@ fn rank(pod: &Pod, siblings: usize, now: Timestamp) -> impl Ord + use<> {
     let restarts = statuses.map(|status| status.restart_count).max().unwrap_or(0);
     let age = since(pod.creation_timestamp().as_ref(), now).as_secs();
     let magnitude = |seconds: u64| seconds.checked_ilog2().map_or(0, |power| power + 1);
-    ((assigned, phase, is_ready(pod), cost, Reverse(siblings)), (magnitude(ready_for), Reverse(restarts), magnitude(age), pod.uid()))
+    (
+        (assigned, phase, is_ready(pod), cost, Reverse(siblings)),
+        (magnitude(ready_for), Reverse(restarts), magnitude(age), pod.uid()),
+    )
 }
 
 #[cfg(test)]
@@ -83,8 +86,15 @@ mod tests {
             let (_, rest) = word.split_once(mark)?;
             Some(rest.split(['@', '+', '!', '*', '~']).next().unwrap_or("").to_owned())
         };
-        let ready = part('+').map(|ago| json!([{"type": "Ready", "status": "True", "lastTransitionTime": at(ago.parse().unwrap())}]));
-        let phase = if word.contains('~') { "Failed" } else if ready.is_some() { "Running" } else { "Pending" };
+        let ready = part('+')
+            .map(|ago| json!([{"type": "Ready", "status": "True", "lastTransitionTime": at(ago.parse().unwrap())}]));
+        let phase = if word.contains('~') {
+            "Failed"
+        } else if ready.is_some() {
+            "Running"
+        } else {
+            "Pending"
+        };
         let name = word.split(['@', '+', '!', '*', '~']).next().unwrap();
         let value = json!({
             "metadata": {"name": name, "uid": name, "creationTimestamp": at(5000),

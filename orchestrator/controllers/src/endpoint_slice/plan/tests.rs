@@ -28,13 +28,17 @@ fn service(spec: Value) -> Service {
 }
 
 fn web() -> Service {
-    service(json!({"selector": {"app": "a"}, "clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}))
+    service(
+        json!({"selector": {"app": "a"}, "clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80, "targetPort": "web"}]}),
+    )
 }
 
 fn writes(service: &Service, pods: &str, existing: Vec<EndpointSlice>) -> Vec<Write> {
     let pods: Vec<_> = pods.split_whitespace().enumerate().map(|(index, word)| pod(index, word)).collect();
     let families = match backends::selector(service) {
-        Some(_) => backends::families(service).iter().map(|kind| family(service, kind, &pods, |_| Some("z".into()))).collect(),
+        Some(_) => {
+            backends::families(service).iter().map(|kind| family(service, kind, &pods, |_| Some("z".into()))).collect()
+        }
         None => Vec::new(),
     };
     let mut template = template(service, "endpointslice-controller.k8s.io");
@@ -64,12 +68,22 @@ fn applied(mut slices: Vec<EndpointSlice>, writes: Vec<Write>) -> Vec<EndpointSl
 }
 
 fn show(slice: &EndpointSlice) -> String {
-    let ports: Vec<_> = slice.ports.iter().flatten().map(|port| format!("{}:{}", port.name.as_deref().unwrap_or("-"), port.port.unwrap_or(0))).collect();
+    let ports: Vec<_> = slice
+        .ports
+        .iter()
+        .flatten()
+        .map(|port| format!("{}:{}", port.name.as_deref().unwrap_or("-"), port.port.unwrap_or(0)))
+        .collect();
     let endpoint = |endpoint: &Endpoint| {
         let conditions = endpoint.conditions.clone().unwrap_or_default();
         let mark = |condition: Option<bool>, mark: &'static str| if condition == Some(true) { mark } else { "" };
         let name = endpoint.target_ref.as_ref().and_then(|target| target.name.clone()).unwrap_or_default();
-        format!("{name}{}{}{}", mark(conditions.ready, "+ready"), mark(conditions.serving, "+serving"), mark(conditions.terminating, "+terminating"))
+        format!(
+            "{name}{}{}{}",
+            mark(conditions.ready, "+ready"),
+            mark(conditions.serving, "+serving"),
+            mark(conditions.terminating, "+terminating")
+        )
     };
     let endpoints = slice.endpoints.iter().flatten();
     let shown = match count(slice) {
@@ -107,88 +121,149 @@ fn many(range: std::ops::Range<usize>) -> String {
 
 #[test]
 fn endpoints_tell_how_their_pods_are() {
-    check_new(&web(), "a+=80 b=80 c+~=80 d!=80", expect![[r#"
+    check_new(
+        &web(),
+        "a+=80 b=80 c+~=80 d!=80",
+        expect![[r#"
         create new [http:80] a+ready+serving b c+serving+terminating
-    "#]]);
+    "#]],
+    );
     let all = service(json!({"selector": {"app": "a"}, "publishNotReadyAddresses": true, "ports": [{"port": 80}]}));
-    check_new(&all, "a+ b c+~", expect![[r#"
+    check_new(
+        &all,
+        "a+ b c+~",
+        expect![[r#"
         create new [:80] a+ready+serving b+ready c+ready+serving+terminating
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn pods_are_grouped_by_the_ports_they_have() {
-    check_new(&web(), "a+=80 b+=8080 c+=80 d+", expect![[r#"
+    check_new(
+        &web(),
+        "a+=80 b+=8080 c+=80 d+",
+        expect![[r#"
         create new [] d+ready+serving
         create new [http:80] a+ready+serving c+ready+serving
         create new [http:8080] b+ready+serving
-    "#]]);
-    check_new(&service(json!({"selector": {"app": "a"}, "clusterIP": "None"})), "a+ b", expect![[r#"
+    "#]],
+    );
+    check_new(
+        &service(json!({"selector": {"app": "a"}, "clusterIP": "None"})),
+        "a+ b",
+        expect![[r#"
         create new [] a+ready+serving b
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn only_what_changed_is_written() {
     let web = web();
     check((&web, "a+=80 b=80"), (&web, "a+=80 b=80"), expect![[r#""#]]);
-    check((&web, "a+=80 b=80"), (&web, "a+=80 b+=80"), expect![[r#"
+    check(
+        (&web, "a+=80 b=80"),
+        (&web, "a+=80 b+=80"),
+        expect![[r#"
         update s-0 [http:80] a+ready+serving b+ready+serving
-    "#]]);
-    check((&web, ""), (&web, "a+=80"), expect![[r#"
+    "#]],
+    );
+    check(
+        (&web, ""),
+        (&web, "a+=80"),
+        expect![[r#"
         update s-0 [http:80] a+ready+serving
-    "#]]);
-    check((&web, "a+=80"), (&web, ""), expect![[r#"
+    "#]],
+    );
+    check(
+        (&web, "a+=80"),
+        (&web, ""),
+        expect![[r#"
         update s-0 [] 
-    "#]]);
-    check((&web, "a+=80"), (&web, "a+=81"), expect![[r#"
+    "#]],
+    );
+    check(
+        (&web, "a+=80"),
+        (&web, "a+=81"),
+        expect![[r#"
         update s-0 [http:81] a+ready+serving
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn slices_are_filled_to_a_hundred() {
     let web = web();
-    check((&web, ""), (&web, &many(0..250)), expect![[r#"
+    check(
+        (&web, ""),
+        (&web, &many(0..250)),
+        expect![[r#"
         update s-0 [http:80] 100 endpoints
         create new [http:80] 100 endpoints
         create new [http:80] 50 endpoints
-    "#]]);
-    check((&web, &many(0..250)), (&web, &many(0..260)), expect![[r#"
+    "#]],
+    );
+    check(
+        (&web, &many(0..250)),
+        (&web, &many(0..260)),
+        expect![[r#"
         update s-2 [http:80] 60 endpoints
-    "#]]);
+    "#]],
+    );
     // The slice that loses one takes the new ones too.
-    check((&web, &many(0..150)), (&web, &format!("{} x+=80", many(0..149))), expect![[r#"
+    check(
+        (&web, &many(0..150)),
+        (&web, &format!("{} x+=80", many(0..149))),
+        expect![[r#"
         update s-1 [http:80] 50 endpoints
-    "#]]);
-    check((&web, &many(0..250)), (&web, &many(0..90)), expect![[r#"
+    "#]],
+    );
+    check(
+        (&web, &many(0..250)),
+        (&web, &many(0..90)),
+        expect![[r#"
         update s-0 [http:80] 90 endpoints
         delete s-1
         delete s-2
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn slices_go_with_the_selector_and_with_the_service() {
     let without = service(json!({"ports": [{"port": 80}]}));
-    check((&web(), "a+=80"), (&without, ""), expect![[r#"
+    check(
+        (&web(), "a+=80"),
+        (&without, ""),
+        expect![[r#"
         delete s-0
-    "#]]);
+    "#]],
+    );
     let external = service(json!({"selector": {"app": "a"}, "type": "ExternalName"}));
-    check((&web(), "a+=80"), (&external, "a+=80"), expect![[r#"
+    check(
+        (&web(), "a+=80"),
+        (&external, "a+=80"),
+        expect![[r#"
         delete s-0
-    "#]]);
+    "#]],
+    );
     let mut again = web();
     again.metadata.uid = Some("other".into());
-    check((&web(), "a+=80"), (&again, "a+=80"), expect![[r#"
+    check(
+        (&web(), "a+=80"),
+        (&again, "a+=80"),
+        expect![[r#"
         delete s-0
         create new [http:80] a+ready+serving
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_slice_names_its_service_and_its_endpoints_their_pods() {
-    let headless = service(json!({"selector": {"app": "a"}, "clusterIP": "None", "ports": [{"port": 80, "appProtocol": "h2c"}]}));
+    let headless =
+        service(json!({"selector": {"app": "a"}, "clusterIP": "None", "ports": [{"port": 80, "appProtocol": "h2c"}]}));
     let planned = writes(&headless, "a+", Vec::new());
     let [Write::Create(slice)] = planned.as_slice() else { panic!("{planned:?}") };
     expect![[r#"

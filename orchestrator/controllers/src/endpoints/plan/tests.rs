@@ -35,11 +35,21 @@ fn web() -> Service {
 fn show(endpoints: &Endpoints) -> String {
     let names = |list: &Option<Vec<EndpointAddress>>| match count(list) {
         many @ 6.. => format!("{many} addresses"),
-        _ => list.iter().flatten().map(|address| address.target_ref.as_ref().and_then(|to| to.name.clone()).unwrap_or_default()).collect::<Vec<_>>().join(" "),
+        _ => list
+            .iter()
+            .flatten()
+            .map(|address| address.target_ref.as_ref().and_then(|to| to.name.clone()).unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join(" "),
     };
     let line = |subset: &EndpointSubset| {
         let ports: Vec<_> = subset.ports.iter().flatten().map(|port| port.port.to_string()).collect();
-        format!("[{}] ready: {}; not ready: {}\n", ports.join(","), names(&subset.addresses), names(&subset.not_ready_addresses))
+        format!(
+            "[{}] ready: {}; not ready: {}\n",
+            ports.join(","),
+            names(&subset.addresses),
+            names(&subset.not_ready_addresses)
+        )
     };
     let mut text: String = endpoints.subsets.iter().flatten().map(line).collect();
     for (key, value) in endpoints.annotations().iter().chain(endpoints.labels()) {
@@ -56,38 +66,60 @@ fn check(service: &Service, words: &str, expected: Expect) {
 
 #[test]
 fn pods_are_listed_by_ports_and_readiness() {
-    check(&web(), "a+=80 b=80 c+=81 d+~=80 e+", expect![[r#"
+    check(
+        &web(),
+        "a+=80 b=80 c+=81 d+~=80 e+",
+        expect![[r#"
         [80] ready: a; not ready: b
         [81] ready: c; not ready: 
         endpoints.kubernetes.io/managed-by=endpoint-controller
-    "#]]);
-    check(&web(), "", expect![[r#"
+    "#]],
+    );
+    check(
+        &web(),
+        "",
+        expect![[r#"
         endpoints.kubernetes.io/managed-by=endpoint-controller
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_headless_service_needs_no_ports_and_may_publish_all() {
-    check(&service(json!({"clusterIP": "None", "publishNotReadyAddresses": true})), "a+ b c~", expect![[r#"
+    check(
+        &service(json!({"clusterIP": "None", "publishNotReadyAddresses": true})),
+        "a+ b c~",
+        expect![[r#"
         [] ready: a b c; not ready: 
         endpoints.kubernetes.io/managed-by=endpoint-controller
         service.kubernetes.io/headless=
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_thousand_addresses_are_enough() {
-    let words = |range: std::ops::Range<usize>, mark: &str| range.map(|index| format!("p{index}{mark}=80 ")).collect::<String>();
-    check(&web(), &(words(0..900, "+") + &words(900..1100, "")), expect![[r#"
+    let words = |range: std::ops::Range<usize>, mark: &str| {
+        range.map(|index| format!("p{index}{mark}=80 ")).collect::<String>()
+    };
+    check(
+        &web(),
+        &(words(0..900, "+") + &words(900..1100, "")),
+        expect![[r#"
         [80] ready: 900 addresses; not ready: 100 addresses
         endpoints.kubernetes.io/over-capacity=truncated
         endpoints.kubernetes.io/managed-by=endpoint-controller
-    "#]]);
-    check(&web(), &(words(0..1100, "+") + "x=80 y+=81"), expect![[r#"
+    "#]],
+    );
+    check(
+        &web(),
+        &(words(0..1100, "+") + "x=80 y+=81"),
+        expect![[r#"
         [80] ready: 1000 addresses; not ready: 
         endpoints.kubernetes.io/over-capacity=truncated
         endpoints.kubernetes.io/managed-by=endpoint-controller
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
