@@ -88,8 +88,13 @@ impl Cluster {
             relay: relay.clone(),
             networks: &networks,
         };
-        let server = control::server(parent, &mut parts).await?;
-        control::bootstrap(&server, &networks, api).await?;
+        let (server, rbac) = control::server(parent).await?;
+        let facts = amphipod_server::bootstrap::Settings {
+            service_address: address::service_ip(&networks),
+            api_addresses: vec![networks.cluster.first().into()],
+            api_port: api.port(),
+        };
+        control::bootstrap((&server, rbac), store.clone(), &facts, &mut parts).await?;
         control::serve(&server, listeners, &certificates, &mut parts)?;
         let url = format!("https://127.0.0.1:{}", api.port());
         report.line(format!("API server at {url}"));

@@ -58,7 +58,7 @@ pub struct Parent<'a> {
 }
 
 /// The API server over the store, with every way to authenticate, RBAC, and the chain of admission.
-pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<Server> {
+pub async fn server(parent: Parent<'_>) -> anyhow::Result<(Server, Arc<Rbac>)> {
     let bound = Arc::new(BoundInStore::new(parent.store.clone()).await?);
     let key = parent.certificates.service_account_key_pem();
     let issuer = Arc::new(TokenIssuer::new(key, DEFAULT_ISSUER, Vec::new(), bound)?);
@@ -75,12 +75,23 @@ pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<Ser
     options.relay = Some(parent.relay);
     options.tokens = Some(issuer);
     options.metrics = Some(metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?);
-    let server = Server::new(options).await?;
+    Ok((Server::new(options).await?, rbac))
+}
+
+/// Makes what exists in a fresh cluster (namespaces, roles, the Service of the API itself), then reads the policy: nobody
+/// but this program is served before.
+pub async fn bootstrap(
+    (server, rbac): (&Server, Arc<Rbac>),
+    store: Arc<dyn Store>,
+    settings: &bootstrap::Settings,
+    parts: &mut Parts,
+) -> anyhow::Result<()> {
+    bootstrap::ensure(&server.client(Identity::system_masters()), settings).await?;
     let (ready, mut is_ready) = watch::channel(false);
     let frames = server.clone();
-    parts.run(follow::follow(rbac, parent.store, Arc::new(move |object| frames.frame(object)), ready));
+    parts.run(follow::follow(rbac, store, Arc::new(move |object| frames.frame(object)), ready));
     is_ready.wait_for(|ready| *ready).await?;
-    Ok(server)
+    Ok(())
 }
 
 fn ranges(parent: &Parent<'_>) -> ServiceRanges {
@@ -110,17 +121,6 @@ pub fn serve(
             Ok(())
         });
     }
-    Ok(())
-}
-
-/// Everything that exists in a fresh cluster: namespaces, roles, the Service of the API itself.
-pub async fn bootstrap(server: &Server, networks: &Networks, api: SocketAddr) -> anyhow::Result<()> {
-    let settings = bootstrap::Settings {
-        service_address: address::service_ip(networks),
-        api_addresses: vec![networks.cluster.first().into()],
-        api_port: api.port(),
-    };
-    bootstrap::ensure(&server.client(Identity::system_masters()), &settings).await?;
     Ok(())
 }
 
