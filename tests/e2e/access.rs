@@ -42,7 +42,7 @@ fn strangers_and_wrong_tokens_change_nothing() {
     let wrong = [&plain[..], &["--token=nonsense", "get", "pods"]].concat();
     let output = cluster.try_kubectl(&wrong);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("Unauthorized"), "{said}");
+    assert!(!output.status.success() && said.contains("You must be logged in to the server"), "{said}");
     let anonymous = [&plain[..], &["--username=", "create", "configmap", "x"]].concat();
     assert!(!cluster.try_kubectl(&anonymous).status.success());
 }

@@ -35,7 +35,8 @@ fn a_data_directory_of_another_format_is_left_alone() {
     let directory = Cluster::start().end(rustix::process::Signal::TERM);
     let format = directory.path().join("data/server/db/format");
     assert!(format.exists(), "the store keeps its format number in {}", format.display());
-    std::fs::write(&format, "999\n").unwrap();
+    let text = std::fs::read_to_string(&format).unwrap();
+    std::fs::write(&format, text.replacen("amphipod-store 1", "amphipod-store 999", 1)).unwrap();
     assert!(refused(directory.path(), &[]).contains("999"));
 }
 

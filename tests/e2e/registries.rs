@@ -8,6 +8,8 @@ use crate::cluster::{Cluster, checked, hello_wasm};
 struct DockerRegistry {
     process: Child,
     address: String,
+    /// The registry ends when nobody holds the other end of its log.
+    _log: Box<dyn Send>,
     _folder: tempfile::TempDir,
 }
 
@@ -30,12 +32,13 @@ impl DockerRegistry {
             .stderr(Stdio::piped())
             .spawn()
             .expect("docker-registry is installed by tests/run.sh");
-        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let listening = lines.map_while(Result::ok).find_map(|line| {
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let listening = lines.by_ref().map_while(Result::ok).find_map(|line| {
             let rest = line.split("listening on ").nth(1)?;
             Some(rest.split(['"', ' ', ',']).next().unwrap_or_default().to_owned())
         });
-        Self { process, address: listening.expect("it says where it listens"), _folder: folder }
+        let address = listening.expect("it says where it listens");
+        Self { process, address, _log: Box::new(lines), _folder: folder }
     }
 }
 

@@ -13,6 +13,8 @@ use crate::{format, registry};
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// A component has layer 1 where a core module has 0.
 const LAYER_AT: usize = 6;
+/// How a core module of version 1 begins, and a component.
+const HEADERS: [&[u8]; 2] = [b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"];
 
 /// Pushes `wasm` as `reference`; the digest of the manifest.
 ///
@@ -23,8 +25,8 @@ pub async fn push(reference: &str, wasm: &Path, credentials: &Credentials) -> Re
     let invalid = |reason: String| ImageError::Invalid { reference: reference.into(), reason };
     let module =
         tokio::fs::read(wasm).await.map_err(|error| invalid(format!("cannot read {}: {error}", wasm.display())))?;
-    if !module.starts_with(b"\0asm") || module.len() <= LAYER_AT {
-        return Err(invalid(format!("{} is no Wasm module: it does not start with \\0asm", wasm.display())));
+    if !HEADERS.iter().any(|header| module.starts_with(header)) {
+        return Err(invalid(format!("{} is no Wasm: it starts as neither a module nor a component", wasm.display())));
     }
     let layer = descriptor(format::LAYER, &module);
     let config = json!({

@@ -289,7 +289,7 @@ async fn requests_are_served_and_drained(world: &World) {
     world.runtime.stop(&id, Duration::from_secs(5)).await.unwrap();
     let exit = world.exit(&id).await;
     assert_eq!((exit.code, exit.reason.as_str()), (0, "Completed"));
-    assert_eq!(log(&container), "stdout F hello-1 /\n".repeat(3));
+    assert_eq!(log(&container), "stdout F request for /\n".repeat(3));
 }
 
 async fn sockets_can_be_handed_over(world: &World) {

@@ -162,11 +162,9 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
         write::removed(server, &mut request);
     }
     let uid = stored.meta.uid.clone();
-    let mut guards = vec![Guard::Revision(key, stored.revision)];
-    guards.append(&mut request.guards);
-    let mut ops = vec![op];
-    ops.append(&mut request.ops);
-    let (explain, warnings) = (std::mem::take(&mut request.explain), std::mem::take(&mut request.warnings));
+    let AdmissionRequest { explain, warnings, guards, ops, .. } = request;
+    let guards = [vec![Guard::Revision(key, stored.revision)], guards].concat();
+    let ops = [vec![op], ops].concat();
     if options.dry_run {
         return Ok(Some((Outcome::Removed { uid, last: old }, warnings)));
     }

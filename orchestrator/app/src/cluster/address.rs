@@ -26,7 +26,10 @@ pub fn networks(settings: &Settings) -> anyhow::Result<Networks> {
     let service = wanted("--service-cidr", &settings.service_cidr, "service-cidr")?;
     let chosen = match (cluster, service) {
         (Some(_), Some(_)) => None,
-        _ => Some(choose_loopback(settings.data.path()).map_err(|error| refuse(error.to_string()))?),
+        _ => Some(choose_loopback(settings.data.path()).map_err(|error| match error {
+            amphipod_net::Error::InUse(_) => refuse(format!("{} is in use: {error}", settings.data.path().display())),
+            other => refuse(other.to_string()),
+        })?),
     };
     let or = |asked: Option<Cidr>, of: fn(&Chosen) -> Cidr| asked.or(chosen.as_ref().map(of));
     let pair = or(cluster, |chosen| chosen.cluster).zip(or(service, |chosen| chosen.service));
