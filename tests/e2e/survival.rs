@@ -63,7 +63,10 @@ fn a_terminated_cluster_ends_in_time_and_continues() {
     let asked = Instant::now();
     let directory = cluster.end(Signal::TERM);
     assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
-    assert!(members.iter().all(|pid| !alive(*pid)), "everything it started has ended");
+    while members.iter().any(|pid| alive(*pid)) {
+        assert!(asked.elapsed() < Duration::from_secs(5), "something that it started outlives it");
+        std::thread::yield_now();
+    }
     let cluster = Cluster::start_in(directory, &[]);
     cluster.kubectl("wait deploy/hello --for=jsonpath={.status.readyReplicas}=1 --timeout=60s");
 }

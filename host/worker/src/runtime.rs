@@ -29,6 +29,8 @@ use crate::child::{self, Process};
 use crate::protocol::{Access, Failure, Http, Number, Reply, Request, Spec, Started, VERSION};
 
 const KILLED: i32 = 137;
+/// Workers asked to start one container, each after the last was found dead.
+const STARTS_MAX: usize = 3;
 const READY_TIME_MAX: Duration = Duration::from_secs(20);
 /// Beyond a container's grace period, for the worker to say that it ended.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
@@ -260,6 +262,58 @@ impl Inner {
         let _ = worker.sender.send(&Request::Connected { query, failure }, sockets).await;
     }
 
+    /// `None`: the worker was gone before it could answer; another takes its place.
+    async fn attempt(self: &Arc<Self>, sandbox: &Sandbox, container: &Container) -> Result<Option<ContainerId>> {
+        let cwasm = self.cache.compiled(&container.image).await?;
+        let ports = if container.ports.is_empty() { vec![PORT_DEFAULT] } else { container.ports.clone() };
+        let descriptors = descriptors(sandbox, container, &ports)?;
+        let spec = spec(sandbox, container, cwasm.to_string_lossy().into_owned())?;
+        let worker = self.worker(&container.trust_domain).await?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = new_id()?;
+        let (answer, answered) = oneshot::channel();
+        worker.starts.lock().insert(number, answer);
+        let record = Record {
+            observed: Observed {
+                id: id.clone(),
+                pod: sandbox.pod.clone(),
+                container: container.name.clone(),
+                restart_count: container.restart_count,
+                state: State::Running { started_at: Timestamp::now() },
+            },
+            worker: worker.clone(),
+            number,
+            ports,
+            serves: false,
+            ended: watch::Sender::new(false),
+        };
+        // Known before the worker can report its end.
+        self.containers.lock().insert(id.clone(), record);
+        let asked = worker.sender.send(&Request::Start { number, spec: Box::new(spec) }, descriptors).await;
+        let answer = if asked.is_ok() { answered.await.ok() } else { None };
+        let Some(answer) = answer else {
+            self.containers.lock().remove(&id);
+            self.lost(&worker, "it ended");
+            return Ok(None);
+        };
+        match answer.map_err(Error::from) {
+            Ok(started) => {
+                if let Some(record) = self.containers.lock().get_mut(&id) {
+                    record.serves = started.serves;
+                    if let State::Running { started_at } = &mut record.observed.state {
+                        *started_at = started.at;
+                    }
+                }
+                self.tell();
+                Ok(Some(id))
+            }
+            Err(error) => {
+                self.containers.lock().remove(&id);
+                Err(error)
+            }
+        }
+    }
+
     fn find<T>(&self, id: &ContainerId, read: impl FnOnce(&Record) -> T) -> Result<T> {
         self.containers.lock().get(id).map(read).ok_or_else(|| Error::NotFound(id.0.clone()))
     }
@@ -324,53 +378,12 @@ impl Runtime for WasmRuntime {
     }
 
     async fn start(&self, sandbox: &Sandbox, container: &Container) -> Result<ContainerId> {
-        let cwasm = self.0.cache.compiled(&container.image).await?;
-        let ports = if container.ports.is_empty() { vec![PORT_DEFAULT] } else { container.ports.clone() };
-        let descriptors = descriptors(sandbox, container, &ports)?;
-        let spec = spec(sandbox, container, cwasm.to_string_lossy().into_owned())?;
-        let worker = self.0.worker(&container.trust_domain).await?;
-        let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let id = new_id()?;
-        let (answer, answered) = oneshot::channel();
-        worker.starts.lock().insert(number, answer);
-        let record = Record {
-            observed: Observed {
-                id: id.clone(),
-                pod: sandbox.pod.clone(),
-                container: container.name.clone(),
-                restart_count: container.restart_count,
-                state: State::Running { started_at: Timestamp::now() },
-            },
-            worker: worker.clone(),
-            number,
-            ports,
-            serves: false,
-            ended: watch::Sender::new(false),
-        };
-        // Known before the worker can report its end.
-        self.0.containers.lock().insert(id.clone(), record);
-        let gone = |error: io::Error| Error::Runtime(format!("the worker is gone: {error}"));
-        let asked = worker.sender.send(&Request::Start { number, spec: Box::new(spec) }, descriptors).await;
-        let result = match asked {
-            Ok(()) => answered.await.map_err(|_| gone(io::ErrorKind::BrokenPipe.into())),
-            Err(error) => Err(gone(error)),
-        };
-        match result.and_then(|result| result.map_err(Error::from)) {
-            Ok(started) => {
-                if let Some(record) = self.0.containers.lock().get_mut(&id) {
-                    record.serves = started.serves;
-                    if let State::Running { started_at } = &mut record.observed.state {
-                        *started_at = started.at;
-                    }
-                }
-                self.0.tell();
-                Ok(id)
-            }
-            Err(error) => {
-                self.0.containers.lock().remove(&id);
-                Err(error)
+        for _ in 0..STARTS_MAX {
+            if let Some(id) = self.0.attempt(sandbox, container).await? {
+                return Ok(id);
             }
         }
+        Err(Error::Runtime("the worker ended while it was asked to start the container".into()))
     }
 
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<()> {

@@ -45,6 +45,11 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Lets go of the file, so that the directory may be opened again.
+    pub fn close(&mut self) {
+        self.database = None;
+    }
+
     /// `None` when there is none.
     pub fn open(disk: Arc<dyn Disk>) -> Result<Option<Self>, Error> {
         let names = disk.list().map_err(|error| failed(&error.into()))?;

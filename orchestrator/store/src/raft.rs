@@ -212,6 +212,7 @@ impl Store for RaftStore {
         if let Err(error) = self.checkpoint().await {
             tracing::warn!(%error, "the last checkpoint failed; the log will be replayed");
         }
+        self.checkpoint.lock().await.close();
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the replicated log did not stop cleanly");
         }
