@@ -30,6 +30,8 @@ say "format"
 cargo fmt --all --check
 
 say "build and test"
+# The end-to-end tests run the program itself, which `cargo test` alone does not build.
+cargo build --workspace --all-targets --locked
 cargo test --workspace --all-targets --locked
 
 say "lints"

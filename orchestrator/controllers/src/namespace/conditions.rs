@@ -108,7 +108,7 @@ mod tests {
         let refused = Left { resource: "secrets.".into(), error: Some("no".into()), ..Left::default() };
         check(&[], expect![""]);
         check(
-            &[pods.clone()],
+            std::slice::from_ref(&pods),
             expect![
                 "NamespaceContentRemaining: SomeResourcesRemain: Some resources are remaining: pods. has 2 resource instances"
             ],
