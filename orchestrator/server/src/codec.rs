@@ -148,7 +148,7 @@ mod tests {
         let codec = Codec { sealer: None };
         let payload = codec.payload(&value, &json!([{ "manager": "m" }]), None);
         let meta = Arc::new(meta(&value, crate::kinds::KINDS[0]));
-        let object = Object::new(Key::new(ResourceId(1), "d", "n"), 7, 9, meta, payload);
+        let object = Object::new(Key::new(ResourceId(1), "d", "n"), 7, 9, meta, &payload);
         let frame = codec.frame(&object);
         expect_test::expect![[r#"{"apiVersion":"v1","data":{"a":"1","b":"2"},"kind":"ConfigMap","metadata":{"labels":{"l":"v"},"managedFields":[{"manager":"m"}],"name":"n","namespace":"d","resourceVersion":"9","uid":"u"}}"#]]
             .assert_eq(std::str::from_utf8(&frame).unwrap());

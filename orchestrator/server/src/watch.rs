@@ -191,9 +191,7 @@ impl Watcher {
             (None, false) => {}
             (Some(_), false) if event.change == Change::Deleted => self.line(out, "DELETED", &event.current),
             (Some(last), false) => {
-                let (meta, payload) = (last.meta.clone(), last.payload.clone());
-                let last = Object::new(last.key.clone(), last.create_revision, event.revision, meta, payload);
-                self.line(out, "DELETED", &last);
+                self.line(out, "DELETED", &last.at(event.revision));
             }
         }
     }

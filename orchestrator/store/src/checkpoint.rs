@@ -112,7 +112,7 @@ fn write(database: &Database, state: &State, (keys, rows): (&HashSet<Key>, &Hash
                 continue;
             };
             value.clear();
-            let stored = StoredRef(object.create_revision, object.revision, &object.meta, &object.payload);
+            let stored = StoredRef(object.create_revision, object.revision, &object.meta, &object.payload());
             crate::record::encode(&stored, &mut value);
             objects.insert(key.as_bytes(), value.as_slice())?;
         }
@@ -187,7 +187,7 @@ fn load(database: &Database) -> Result<Option<State>, redb::Error> {
 
 fn read_object(key: &[u8], value: &[u8]) -> Option<Object> {
     let Stored(created, revision, meta, payload) = postcard::from_bytes(value).ok()?;
-    Some(Object::new(Key::from_bytes(key)?, created, revision, Arc::new(meta), payload))
+    Some(Object::new(Key::from_bytes(key)?, created, revision, Arc::new(meta), &payload))
 }
 
 /// Keys hold zeros, counters do not: the last zero divides them.

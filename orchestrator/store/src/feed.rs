@@ -175,10 +175,10 @@ impl Events {
     }
 }
 
-/// The object, its frame, and the version that it replaced.
+/// The object and the version that it replaced.
 fn weight(event: &Event) -> usize {
     let previous = event.previous.as_ref().map_or(0, |object| object.weight());
-    EVENT_OVERHEAD_BYTES + event.current.weight() + event.current.payload.body.len() + previous
+    EVENT_OVERHEAD_BYTES + event.current.weight() + previous
 }
 
 /// Where a watcher stands in its ring.

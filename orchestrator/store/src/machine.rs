@@ -162,7 +162,7 @@ impl Machine {
         applied: &mut Applied,
     ) -> Arc<Object> {
         let existing = self.root.objects.get(key);
-        if let Some(same) = existing.filter(|object| *object.meta == *meta && object.payload == *payload) {
+        if let Some(same) = existing.filter(|object| *object.meta == *meta && object.holds(payload)) {
             return same.clone();
         }
         let created = existing.map_or(revision, |object| object.create_revision);
@@ -171,7 +171,7 @@ impl Machine {
             Some(object) => object.meta.clone(),
             None => Arc::new(meta.clone()),
         };
-        let current = Arc::new(Object::new(key.clone(), created, revision, meta, payload.clone()));
+        let current = Arc::new(Object::new(key.clone(), created, revision, meta, payload));
         self.root.revision = revision;
         let previous = self.root.insert(current.clone());
         let change = if previous.is_some() { Change::Modified } else { Change::Added };
@@ -183,8 +183,7 @@ impl Machine {
         let previous = self.root.remove(key)?;
         self.root.revision = revision;
         self.forget_charges(key, applied);
-        let (meta, payload) = (previous.meta.clone(), previous.payload.clone());
-        let current = Arc::new(Object::new(key.clone(), previous.create_revision, revision, meta, payload));
+        let current = Arc::new(previous.at(revision));
         let event = Event { revision, change: Change::Deleted, current: current.clone(), previous: Some(previous) };
         applied.events.push(Arc::new(event));
         Some(current)

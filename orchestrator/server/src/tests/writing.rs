@@ -356,8 +356,8 @@ async fn secrets_are_sealed_in_the_store_and_plain_to_readers() {
     assert_eq!(created["data"]["k"], "c2VjcmV0", "{created}");
     let id = store.resource("secrets").await.unwrap();
     let object = store.snapshot().get(&amphipod_store::Key::new(id, "d", "s")).unwrap();
-    assert_eq!(object.payload.codec, 1);
-    assert!(!object.payload.body.windows(8).any(|window| window == b"c2VjcmV0"));
+    assert_eq!(object.payload().codec, 1);
+    assert!(!object.payload().body.windows(8).any(|window| window == b"c2VjcmV0"));
     let (_, listed) = send(&server, &format!("GET {secrets}"), Value::Null).await;
     assert_eq!(listed["items"][0], created);
 }

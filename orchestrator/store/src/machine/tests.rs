@@ -149,7 +149,7 @@ proptest! {
 fn compare(model: &Model, machine: &Machine) {
     let root = machine.root();
     let seen = root.objects.iter().map(|(key, object)| {
-        let text = String::from_utf8(object.payload.body.to_vec()).unwrap();
+        let text = String::from_utf8(object.payload().body.to_vec()).unwrap();
         (key.clone(), (object.create_revision, object.revision, text))
     });
     assert_eq!((root.revision, seen.collect()), (model.revision, model.objects.clone()));

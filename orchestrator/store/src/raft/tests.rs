@@ -31,8 +31,7 @@ pub(super) fn picture(
     snapshot: &dyn Snapshot,
     resource: ResourceId,
 ) -> (Revision, Vec<(Key, Revision, Revision, Payload)>) {
-    let see =
-        |object: Arc<Object>| (object.key.clone(), object.create_revision, object.revision, object.payload.clone());
+    let see = |object: Arc<Object>| (object.key.clone(), object.create_revision, object.revision, object.payload());
     (snapshot.revision(), snapshot.list(resource, None, None, 0).into_iter().map(see).collect())
 }
 
