@@ -60,9 +60,11 @@ pub struct Options {
 
 impl Options {
     /// The program's own roles `wasm-worker` and `wasm-compile`.
-    pub fn new(data_dir: PathBuf, program: PathBuf, connect: Arc<dyn Connect>) -> Self {
+    ///
+    /// `volumes` is the directory below which all volumes of pods lie.
+    pub fn new(data_dir: PathBuf, volumes: PathBuf, program: PathBuf, connect: Arc<dyn Connect>) -> Self {
         Self {
-            volume_directories: vec![data_dir.join("pods")],
+            volume_directories: vec![volumes],
             data_dir,
             program,
             worker_arguments: vec!["wasm-worker".into()],
