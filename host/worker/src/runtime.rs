@@ -59,9 +59,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The program's own roles `wasm-worker` and `wasm-compile`.
-    ///
-    /// `volumes` is the directory below which all volumes of pods lie.
+    /// The program's own roles `wasm-worker` and `wasm-compile`; all volumes of pods lie below `volumes`.
     pub fn new(data_dir: PathBuf, volumes: PathBuf, program: PathBuf, connect: Arc<dyn Connect>) -> Self {
         Self {
             volume_directories: vec![volumes],
