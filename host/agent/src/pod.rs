@@ -50,7 +50,7 @@ enum Event {
     Started(usize, Outcome),
     Stopped(usize, amphipod_runtime::Result<()>),
     /// What was sent, and the pod as the API then had it.
-    Sent(Value, kube::Result<Pod>),
+    Sent(Value, kube::Result<Box<Pod>>),
     Deleted(kube::Result<()>),
     Probed(Probed),
     Timer,
@@ -134,7 +134,6 @@ impl Task {
     }
 
     /// Until the pod is gone and nothing of it is left.
-
     pub async fn run(mut self) {
         self.make_sandbox();
         self.absorb_observed();
@@ -193,7 +192,6 @@ impl Task {
     }
 
     /// Plans and acts, reports what changed. Returns when to look again at the latest.
-
     fn step(&mut self, now: Timestamp) -> Option<Timestamp> {
         let mut wake = self.deadline(now);
         let policy = self.policy();

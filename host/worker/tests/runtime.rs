@@ -140,7 +140,6 @@ impl World {
 fn runtime(directory: &Path) -> WasmRuntime {
     let (data, volumes) = (directory.join("data"), directory.join("volumes"));
     let options = Options::new(data, volumes, std::env::current_exe().unwrap(), Arc::new(Direct));
-    std::fs::create_dir_all(directory.join("volumes")).unwrap();
     WasmRuntime::new(options).unwrap()
 }
 

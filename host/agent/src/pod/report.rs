@@ -102,7 +102,7 @@ impl Task {
         self.jobs.spawn(async move {
             let body = serde_json::json!({ "metadata": { "uid": uid }, "status": patch });
             let sent = api.patch_status(&name, &PatchParams::default(), &Patch::Strategic(body)).await;
-            Event::Sent(wanted, sent)
+            Event::Sent(wanted, sent.map(Box::new))
         });
         None
     }
@@ -121,7 +121,7 @@ impl Task {
         pod
     }
 
-    pub(super) fn absorb_sent(&mut self, sent: Value, result: kube::Result<Pod>) {
+    pub(super) fn absorb_sent(&mut self, sent: Value, result: kube::Result<Box<Pod>>) {
         self.sending = false;
         match result {
             Ok(pod) => self.known.sent(sent, &pod),
