@@ -28,6 +28,8 @@ fn wrong_flags_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     assert!(refused(directory.path(), &["--cluster-cidr", "10.0.0.0/99"]).contains("10.0.0.0/99"));
     assert!(refused(directory.path(), &["--node-taint", "nonsense"]).contains("nonsense"));
+    assert!(refused(directory.path(), &["--node-name", "Not A Name"]).contains("Not A Name"));
+    assert!(refused(directory.path(), &["--node-label", "a b=c"]).contains("a b=c"));
 }
 
 #[test]
@@ -55,7 +57,7 @@ fn a_data_directory_in_use_is_refused() {
 }
 
 #[test]
-fn a_linux_image_without_a_cri_gets_one_clear_event() {
+fn a_registry_that_does_not_answer_is_told_in_an_event() {
     let cluster = Cluster::start();
     cluster.kubectl("run nowhere --image=127.0.0.1:1/none:v1");
     let waiting = "jsonpath={.status.containerStatuses[0].state.waiting.reason}";
@@ -95,8 +97,12 @@ fn unreadable_files_and_unknown_kinds_end_in_one_line() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
     }
-    let output = cluster.amphipod(&["get", "unicorns"]);
-    assert_eq!(output.status.code(), Some(1));
+    for arguments in [&["get", "unicorns"][..], &["get", "pod", "none"], &["logs", "none"]] {
+        let output = cluster.amphipod(arguments);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.lines().count() == 1 && !said.contains("Status"), "{arguments:?}: {said}");
+    }
     checked("the cluster lives", cluster.amphipod(&["get", "nodes"]));
 }
 

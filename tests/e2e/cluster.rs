@@ -28,16 +28,26 @@ pub fn kubectl_path() -> PathBuf {
 /// The sample component, built once for all tests.
 pub fn hello_wasm() -> PathBuf {
     static BUILT: Once = Once::new();
-    let hello = root().join("examples/hello");
-    BUILT.call_once(|| {
+    guest(&BUILT, "examples/hello", "hello.wasm")
+}
+
+/// A command whose first argument says what it does, built once for all tests.
+pub fn probe_wasm() -> PathBuf {
+    static BUILT: Once = Once::new();
+    guest(&BUILT, "tests/guests/probe", "probe.wasm")
+}
+
+fn guest(built: &Once, folder: &str, file: &str) -> PathBuf {
+    let target = root().join("target/guests");
+    built.call_once(|| {
         let status = Command::new(env!("CARGO"))
             .args(["build", "--release", "--target", "wasm32-wasip2", "--target-dir"])
-            .arg(root().join("target/guests"))
-            .current_dir(&hello)
+            .arg(&target)
+            .current_dir(root().join(folder))
             .status();
-        assert!(status.expect("cargo runs").success(), "examples/hello must build");
+        assert!(status.expect("cargo runs").success(), "{folder} must build");
     });
-    root().join("target/guests/wasm32-wasip2/release/hello.wasm")
+    target.join("wasm32-wasip2/release").join(file)
 }
 
 /// What `up` was asked and what it answered. Dropping it ends the cluster as Ctrl-C would.
@@ -137,8 +147,11 @@ impl Cluster {
 
     /// Pushes the sample component under this name and gives the reference for pods.
     pub fn push_hello(&self, name: &str) -> String {
+        self.push(name, &hello_wasm())
+    }
+
+    pub fn push(&self, name: &str, wasm: &Path) -> String {
         let reference = format!("{}/{name}", self.told("Registry"));
-        let wasm = hello_wasm();
         let output = self.amphipod(&["push", wasm.to_str().expect("the path is text"), &reference]);
         checked("amphipod push", output);
         reference

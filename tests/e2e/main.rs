@@ -8,5 +8,6 @@ mod bad_input;
 mod cluster;
 mod hello;
 mod objects;
+mod pods;
 mod registries;
 mod survival;

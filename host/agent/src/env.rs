@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use amphipod_api::quantity;
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Pod, ResourceFieldSelector, Secret, Service};
 use kube::{Api, Client};
+use serde_json::Value;
 
 /// Why a container has no environment (`CreateContainerConfigError`).
 pub type Problem = String;
@@ -18,6 +19,8 @@ pub struct Sources<'a> {
     pub host_ip: String,
     /// Services of the pod's namespace and `default/kubernetes`.
     pub services: Vec<std::sync::Arc<Service>>,
+    /// What the node has: the limits of a container that names none.
+    pub node: &'a Value,
 }
 
 type Data = BTreeMap<String, Vec<u8>>;
@@ -77,7 +80,7 @@ async fn one(
         return field_value(&field.field_path, reader.sources).map(Some);
     }
     if let Some(resource) = &from.resource_field_ref {
-        return resource_value(pod, container, resource).map(Some);
+        return resource_value(reader.sources, Some(container), resource).map(Some);
     }
     let (secret, name, key, optional) = match (&from.config_map_key_ref, &from.secret_key_ref) {
         (Some(map), _) => (false, &map.name, &map.key, map.optional),
@@ -241,19 +244,23 @@ pub fn field_value(path: &str, sources: &Sources<'_>) -> Result<String, Problem>
     })
 }
 
-fn resource_value(
-    pod: &Pod,
-    container: &Container,
-    field: &k8s_openapi::api::core::v1::ResourceFieldSelector,
+/// An amount that a container asks for, for `resourceFieldRef`; `container` is the one meant when none is named.
+///
+/// # Errors
+/// A container or a resource that there is not.
+pub fn resource_value(
+    sources: &Sources<'_>,
+    container: Option<&Container>,
+    field: &ResourceFieldSelector,
 ) -> Result<String, Problem> {
+    let pod = sources.pod;
     let named = field.container_name.as_deref().filter(|name| !name.is_empty());
     let mut all = pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
     let container = match named {
-        Some(name) => {
-            all.find(|container| container.name == name).ok_or_else(|| format!("container {name} not found"))?
-        }
+        Some(name) => all.find(|container| container.name == name),
         None => container,
     };
+    let container = container.ok_or_else(|| format!("container {} not found", named.unwrap_or_default()))?;
     let (kind, name) = field.resource.split_once('.').unwrap_or(("", ""));
     let resources = container.resources.clone().unwrap_or_default();
     let amounts = match kind {
@@ -261,8 +268,9 @@ fn resource_value(
         "requests" => resources.requests,
         _ => return Err(format!("unsupported container resource : {}", field.resource)),
     };
-    let amount = amounts.and_then(|amounts| amounts.get(name).cloned());
-    let parsed = amount.and_then(|amount| quantity::milli(&amount.0)).unwrap_or(0);
+    let amount = amounts.and_then(|amounts| amounts.get(name).map(|amount| amount.0.clone()));
+    let whole_node = || sources.node[name].as_str().filter(|_| kind == "limits").map(str::to_owned);
+    let parsed = amount.or_else(whole_node).and_then(|amount| quantity::milli(&amount)).unwrap_or(0);
     let divisor = field
         .divisor
         .as_ref()

@@ -11,6 +11,7 @@ use amphipod_net::Network;
 use amphipod_runtime::{ContainerId, Image, ImageKind, Images, Runtime};
 use k8s_openapi::api::core::v1::{Service, Taint};
 use parking_lot::Mutex;
+use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 
 use crate::events::Events;
@@ -60,6 +61,8 @@ type Prepared = HashMap<(&'static str, String), Arc<OnceCell<()>>>;
 pub struct Host {
     pub options: Options,
     pub pulls: Semaphore,
+    /// What the node has, by resource.
+    pub resources: Value,
     services: Informer<Service>,
     prepared: Mutex<Prepared>,
     serving: Mutex<HashMap<Ipv4Addr, Serving>>,
@@ -71,6 +74,7 @@ impl Host {
     pub fn new(options: Options) -> Arc<Self> {
         let host = Arc::new(Self {
             pulls: Semaphore::new(PULLS_MAX),
+            resources: crate::node::resources(options.pods_max, &options.data_dir),
             services: options.informers.of(),
             prepared: Mutex::default(),
             serving: Mutex::default(),

@@ -14,6 +14,7 @@ mod env;
 pub mod events;
 mod host;
 mod logs;
+mod messages;
 mod node;
 mod patch;
 mod plan;
@@ -40,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use events::{Events, Severity};
 pub use host::{Options, Runtimes};
+pub use volumes::root as volumes_directory;
 
 use host::Host;
 

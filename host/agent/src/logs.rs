@@ -43,6 +43,10 @@ impl Reader {
         self.left == 0
     }
 
+    pub fn tail_lines(&self) -> Option<usize> {
+        self.query.tail_lines
+    }
+
     /// What there is at first: `tailLines` counts here only.
     pub fn first(&mut self, bytes: &[u8]) -> Vec<u8> {
         let from = self.query.tail_lines.map_or(0, |lines| tail_start(bytes, lines));
@@ -89,20 +93,27 @@ impl Reader {
     }
 }
 
+/// Lines that end here; parts of one line count once.
+pub fn whole_lines(bytes: &[u8]) -> usize {
+    bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n") && is_end(line)).count()
+}
+
+fn is_end(line: &[u8]) -> bool {
+    line.split(|byte| *byte == b' ').nth(2).is_some_and(|tag| tag.starts_with(b"F"))
+}
+
 /// Where the last so many whole lines begin; parts of one line count once.
 fn tail_start(bytes: &[u8], lines: usize) -> usize {
     let mut starts = vec![0];
     starts.extend(bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1));
     starts.retain(|start| *start < bytes.len());
-    let full =
-        |start: usize| bytes[start..].split(|byte| *byte == b' ').nth(2).is_some_and(|tag| tag.starts_with(b"F"));
     let mut begins = Vec::new();
     let mut new_line = true;
     for start in starts {
         if new_line {
             begins.push(start);
         }
-        new_line = full(start);
+        new_line = is_end(&bytes[start..]);
     }
     match begins.len().checked_sub(lines) {
         Some(skip) => begins.get(skip).copied().unwrap_or(bytes.len()),

@@ -26,7 +26,7 @@ pub async fn run(host: Arc<Host>) {
     let api = Api::<Node>::all(host.options.client.clone());
     let mut wait = TRY_AGAIN;
     while let Err(error) = register(&host, &api).await {
-        tracing::warn!(node = %host.options.node_name, %error, "the node could not be registered");
+        tracing::warn!(node = %host.options.node_name, error = %amphipod_api::said(&error), "the node could not be registered");
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(RENEW);
     }
@@ -34,12 +34,12 @@ pub async fn run(host: Arc<Host>) {
     for renewal in 0_u32.. {
         period.tick().await;
         if let Err(error) = renew(&host).await {
-            tracing::warn!(node = %host.options.node_name, %error, "the lease could not be renewed");
+            tracing::warn!(node = %host.options.node_name, error = %amphipod_api::said(&error), "the lease could not be renewed");
         }
-        if renewal % RENEWALS_PER_STATUS == RENEWALS_PER_STATUS - 1
-            && let Err(error) = report(&host, &api).await
-        {
-            tracing::warn!(node = %host.options.node_name, %error, "the node's status could not be sent");
+        let due = renewal % RENEWALS_PER_STATUS == RENEWALS_PER_STATUS - 1;
+        let heartbeat = if due { Heartbeat::Due } else { Heartbeat::Fresh };
+        if let Err(error) = report(&host, &api, heartbeat).await {
+            tracing::warn!(node = %host.options.node_name, error = %amphipod_api::said(&error), "the node's status could not be sent");
         }
     }
 }
@@ -61,7 +61,7 @@ async fn register(host: &Host, api: &Api<Node>) -> kube::Result<()> {
         }
         Err(error) => return Err(error),
     }
-    report(host, api).await
+    report(host, api, Heartbeat::Due).await
 }
 
 fn labels(host: &Host) -> BTreeMap<String, String> {
@@ -89,16 +89,27 @@ fn architecture() -> &'static str {
     }
 }
 
-async fn report(host: &Host, api: &Api<Node>) -> kube::Result<()> {
+/// Whether the status must be sent although nothing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heartbeat {
+    Due,
+    Fresh,
+}
+
+/// Sends the status when it is due, or at once when somebody overwrote the node's own word.
+async fn report(host: &Host, api: &Api<Node>, heartbeat: Heartbeat) -> kube::Result<()> {
     let known = api.get(&host.options.node_name).await?;
     let status = status(host, &known, Timestamp::now());
+    if heartbeat == Heartbeat::Fresh && !overwritten(&known, &status) {
+        return Ok(());
+    }
     let patch = Patch::Strategic(json!({ "status": status }));
     api.patch_status(&host.options.node_name, &PatchParams::default(), &patch).await.map(|_| ())
 }
 
 fn status(host: &Host, known: &Node, now: Timestamp) -> Value {
     let options = &host.options;
-    let resources = resources(options.pods_max, &options.data_dir);
+    let resources = &host.resources;
     let runtimes: Vec<String> = options
         .runtimes
         .all()
@@ -129,6 +140,21 @@ fn status(host: &Host, known: &Node, now: Timestamp) -> Value {
     })
 }
 
+/// Times and amounts may be written in other ways; conditions and addresses have one.
+fn overwritten(known: &Node, wanted: &Value) -> bool {
+    let known = serde_json::to_value(&known.status).unwrap_or_default();
+    let verdict = |kind: &Value| {
+        known["conditions"]
+            .as_array()?
+            .iter()
+            .find(|condition| condition["type"] == *kind)
+            .map(|found| &found["status"])
+    };
+    let mut conditions = wanted["conditions"].as_array().into_iter().flatten();
+    conditions.any(|condition| verdict(&condition["type"]) != Some(&condition["status"]))
+        || known["addresses"] != wanted["addresses"]
+}
+
 fn conditions(known: &Node, now: Timestamp) -> Vec<Value> {
     let all = [
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -149,7 +175,8 @@ fn second(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn resources(pods_max: u32, data_dir: &std::path::Path) -> Value {
+/// Capacity of this machine, all of it for pods.
+pub fn resources(pods_max: u32, data_dir: &std::path::Path) -> Value {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let disk = rustix::fs::statvfs(data_dir).map_or(0, |disk| disk.f_blocks * disk.f_frsize / 1_024);
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -189,5 +216,29 @@ async fn renew(host: &Host) -> kube::Result<()> {
             api.create(&PostParams::default(), &lease).await.map(|_| ())
         }
         done => done.map(|_| ()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_writers_verdict_is_noticed_and_its_other_conditions_are_not() {
+        let wanted = json!({"addresses": [], "conditions": conditions(&Node::default(), Timestamp::UNIX_EPOCH)});
+        let check = |change: fn(&mut Value)| {
+            let mut status = wanted.clone();
+            change(&mut status);
+            overwritten(&serde_json::from_value(json!({"metadata": {}, "status": status})).unwrap(), &wanted)
+        };
+        assert!(!check(|_| {}));
+        assert!(check(|status| status["conditions"][3]["status"] = "False".into()));
+        assert!(check(|status| status["conditions"] = json!([])));
+        assert!(check(|status| status["addresses"] = json!([{"type": "InternalIP", "address": "1.2.3.4"}])));
+        assert!(!check(|status| status["conditions"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"type": "Other", "status": "True"}))));
+        assert!(!check(|status| status["conditions"][3]["lastHeartbeatTime"] = "2026-01-01T00:00:00Z".into()));
     }
 }

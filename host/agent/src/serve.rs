@@ -28,6 +28,8 @@ use crate::slot::{Phase, Slot};
 
 /// Read from a log at once.
 const PIECE: usize = 64 * 1_024;
+/// Of a longer tail only the last lines are shown.
+const TAIL_BYTES_MAX: u64 = 64 << 20;
 
 /// What others may see of a pod's containers.
 pub struct Shown {
@@ -131,7 +133,9 @@ async fn container_logs(
     Query(query): Query<logs::Query>,
 ) -> Result<Response, Refusal> {
     let same = |shown: &&Arc<Shown>| shown.name.namespace == namespace && shown.name.name == pod;
-    let shown = host.shown.lock().values().find(same).cloned();
+    // Of two pods with the name the newer one is meant, the other is on its way out.
+    let made = |shown: &&Arc<Shown>| shown.pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let shown = host.shown.lock().values().filter(same).max_by_key(made).cloned();
     let shown = shown.ok_or_else(|| (StatusCode::NOT_FOUND, format!("pod {pod:?} not found\n")))?;
     let known = shown.containers.borrow().iter().find(|one| one.name == container).cloned();
     let refuse = |text: String| (StatusCode::BAD_REQUEST, text);
@@ -213,11 +217,12 @@ impl Tail {
                 Err(error) => return Err(error),
             };
             let written = self.follow.then(|| watched(&self.path).ok()).flatten();
-            let mut all = Vec::new();
-            file.seek(SeekFrom::Start(0)).await?;
-            file.read_to_end(&mut all).await?;
+            let first = match self.reader.tail_lines() {
+                Some(lines) => self.reader.first(&end_of(&mut file, lines).await?),
+                None => Vec::new(),
+            };
             self.open = Some(Open { file, written });
-            return Ok(Some(self.reader.first(&all)));
+            return Ok(Some(first));
         }
         let Some(open) = &mut self.open else { return Ok(None) };
         let mut piece = vec![0; PIECE];
@@ -245,8 +250,51 @@ impl Tail {
     }
 }
 
+/// The end of a log that holds its last so many lines; the file is then at its end. A log may be larger than memory.
+async fn end_of(file: &mut tokio::fs::File, lines: usize) -> io::Result<Vec<u8>> {
+    let length = file.metadata().await?.len();
+    let mut window = PIECE as u64;
+    loop {
+        let from = length.saturating_sub(window);
+        file.seek(SeekFrom::Start(from)).await?;
+        let mut bytes = Vec::new();
+        (&mut *file).take(length - from).read_to_end(&mut bytes).await?;
+        if from > 0 {
+            let cut = bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1);
+            bytes.drain(..cut);
+        }
+        if from == 0 || window >= TAIL_BYTES_MAX || logs::whole_lines(&bytes) > lines {
+            return Ok(bytes);
+        }
+        window *= 4;
+    }
+}
+
 fn watched(path: &std::path::Path) -> io::Result<pipe::Receiver> {
     let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
     inotify::add_watch(&watch, path, inotify::WatchFlags::MODIFY)?;
     pipe::Receiver::from_owned_fd_unchecked(watch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_tail_of_a_long_log_is_found_from_its_end() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let lines: String = (0..20_000).map(|at| format!("2026-01-01T00:00:01Z stdout F line {at}\n")).collect();
+        std::fs::write(&path, &lines).unwrap();
+        for wanted in [0, 1, 3, 5_000, 20_000, 30_000] {
+            let mut file = tokio::fs::File::open(&path).await.unwrap();
+            let bytes = end_of(&mut file, wanted).await.unwrap();
+            let query = logs::Query { tail_lines: Some(wanted), ..logs::Query::default() };
+            let shown = logs::Reader::new(query, Timestamp::UNIX_EPOCH).first(&bytes);
+            let shown = String::from_utf8(shown).unwrap();
+            assert_eq!(shown.lines().count(), wanted.min(20_000), "{wanted}");
+            assert!(wanted == 0 || shown.ends_with("line 19999\n"));
+            assert!(wanted > 3 || bytes.len() <= PIECE, "{} bytes for {wanted} lines", bytes.len());
+            assert_eq!(file.stream_position().await.unwrap(), lines.len() as u64);
+        }
+    }
 }

@@ -9,12 +9,13 @@ use amphipod_runtime as runtime;
 use amphipod_runtime::{ContainerId, Credentials, Image, ImageError, ImageKind, Limits, Sandbox};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
+use tokio_util::sync::CancellationToken;
 
 use crate::backoff::go_duration;
 use crate::env::{self, Sources};
 use crate::events::{PodEvents, Severity};
 use crate::host::Host;
-use crate::{credentials, volumes};
+use crate::{credentials, messages, volumes};
 
 /// Everything one start needs.
 pub struct Job {
@@ -25,6 +26,8 @@ pub struct Job {
     pub sandbox: Arc<Sandbox>,
     pub restart_count: u32,
     pub events: PodEvents,
+    /// The pod is to end: what takes long is given up.
+    pub given_up: CancellationToken,
     /// The message of the failure before: an unchanged one is not told again.
     pub told: Option<String>,
 }
@@ -36,10 +39,10 @@ pub enum Outcome {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// By the back-off of pulls.
+    /// By the back-off of pulls, each try costs much.
     Pull,
-    /// By the back-off of restarts.
-    Container,
+    /// In a moment: it may mend itself.
+    Soon,
     /// Only the pod's author or an administrator can help.
     Rarely,
 }
@@ -55,17 +58,30 @@ pub async fn start(job: Job) -> Outcome {
 
 impl Job {
     async fn run(&self) -> Result<(ContainerId, Image), Failure> {
-        let image = self.image().await?;
+        let image = tokio::select! {
+            image = self.image() => image?,
+            () = self.given_up.cancelled() => return Err(("ContainerCreating", String::new(), Retry::Rarely)),
+        };
         let runtime = self.host.runtime_for(&image).ok_or_else(|| self.no_runtime(&image))?;
         let environment = self.environment().await.map_err(|message| self.config_error(message))?;
         let mounts = volumes::mounts(&self.host, &self.pod, &self.container, &self.sandbox).await;
-        let mounts = mounts.map_err(|message| self.config_error(message))?;
+        let mut mounts = mounts.map_err(|message| self.config_error(message))?;
+        mounts.extend(self.run_of_messages().mount().map_err(|message| self.config_error(message))?);
         self.host.prepare(&runtime, &image).await.map_err(|error| self.runtime_error(error))?;
         let container = self.container(&image, environment, mounts).map_err(|message| self.config_error(message))?;
         let id = runtime.start(&self.sandbox, &container).await.map_err(|error| self.runtime_error(error))?;
         self.say(Severity::Normal, "Created", "Container created");
         self.say(Severity::Normal, "Started", "Container started");
         Ok((id, image))
+    }
+
+    fn run_of_messages(&self) -> messages::Run<'_> {
+        messages::Run {
+            volumes: volumes::directory(&self.host.options.data_dir, &self.sandbox.pod.uid),
+            logs: self.sandbox.log_directory.clone(),
+            container: &self.container,
+            number: self.restart_count,
+        }
     }
 
     fn say(&self, severity: Severity, reason: &str, message: impl Into<String>) {
@@ -84,7 +100,7 @@ impl Job {
         if policy == "Never" {
             let message = format!("Container image {reference:?} is not present with pull policy of Never");
             self.complain("ErrImageNeverPull", "ErrImageNeverPull", &message);
-            return Err(("ErrImageNeverPull", message, Retry::Container));
+            return Err(("ErrImageNeverPull", message, Retry::Soon));
         }
         self.pull(reference).await
     }
@@ -149,7 +165,12 @@ impl Job {
             ImageKind::Wasm { .. } => "a Wasm image".to_owned(),
         };
         let node = &self.host.options.node_name;
-        let message = format!("Image {:?} is {kind}, and node {node:?} has no runtime for it", image.reference);
+        let message = format!(
+            "Image {:?} is {kind}, and node {node:?} runs Wasm images only: push a Wasm component (amphipod push), or \
+             choose a node with the label {}=true",
+            image.reference,
+            amphipod_api::labels::OCI
+        );
         if self.told.as_deref() != Some(&message) {
             self.say(Severity::Warning, "UnsupportedImage", message.clone());
         }
@@ -160,7 +181,7 @@ impl Job {
         if self.told.as_deref() != Some(&message) {
             self.say(Severity::Warning, "Failed", format!("Error: {message}"));
         }
-        ("CreateContainerConfigError", message, Retry::Container)
+        ("CreateContainerConfigError", message, Retry::Soon)
     }
 
     fn runtime_error(&self, error: runtime::Error) -> Failure {
@@ -169,11 +190,11 @@ impl Job {
             runtime::Error::Config(_) => self.config_error(message),
             runtime::Error::Image(_) => {
                 self.complain("InspectFailed", "ImageInspectError", &message);
-                ("ImageInspectError", message, Retry::Container)
+                ("ImageInspectError", message, Retry::Pull)
             }
             _ => {
                 self.complain("Failed", "", &format!("Error: {message}"));
-                ("CreateContainerError", message, Retry::Container)
+                ("CreateContainerError", message, Retry::Soon)
             }
         }
     }
@@ -185,6 +206,7 @@ impl Job {
             pod_ip: self.sandbox.ip.to_string(),
             host_ip: self.host.node_ip().to_string(),
             services: self.host.services_for(&self.sandbox.pod.namespace),
+            node: &self.host.resources,
         };
         env::environment(&self.container, &sources).await
     }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, ServiceAccount, Volu
 use kube::Api;
 use kube::api::PostParams;
 
-use crate::env::{Sources, config_map_data, field_value, secret_data};
+use crate::env::{Sources, config_map_data, field_value, resource_value, secret_data};
 use crate::host::Host;
 
 /// Everything that a container mounts; volumes are made when first asked for.
@@ -24,23 +24,43 @@ pub async fn mounts(host: &Host, pod: &Pod, container: &Container, sandbox: &San
         let volume = volume.ok_or_else(|| format!("volume {:?} not found", mount.name))?;
         let mut path = Maker { host, pod, sandbox }.make(volume).await?;
         if let Some(below) = mount.sub_path.as_deref().filter(|below| !below.is_empty()) {
-            if Path::new(below).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
-                return Err(format!("subPath {below:?} must stay inside the volume"));
-            }
-            path.push(below);
+            path = beneath(path, below)?;
         }
         mounts.push(Mount {
             host_path: path,
             container_path: mount.mount_path.clone(),
-            read_only: mount.read_only.unwrap_or(false),
+            // What the agent writes, it alone writes: a guest could put links there.
+            read_only: volume.empty_dir.is_none() || mount.read_only.unwrap_or(false),
         });
     }
     Ok(mounts)
 }
 
+/// The directory below which all volumes of an agent's pods lie.
+pub fn root(data_dir: &Path) -> PathBuf {
+    data_dir.join("volumes")
+}
+
 /// Where the volumes of a pod lie.
-pub fn directory(host: &Host, uid: &str) -> PathBuf {
-    host.options.data_dir.join("volumes").join(uid)
+pub fn directory(data_dir: &Path, uid: &str) -> PathBuf {
+    root(data_dir).join(uid)
+}
+
+/// A directory inside a volume, made when it is missing. Another container of the pod may have put links there: none
+/// is followed.
+fn beneath(mut path: PathBuf, below: &str) -> Result<PathBuf, String> {
+    for part in Path::new(below).components() {
+        let std::path::Component::Normal(part) = part else {
+            return Err(format!("subPath {below:?} must stay inside the volume"));
+        };
+        path.push(part);
+        match fs::symlink_metadata(&path) {
+            Ok(known) if known.is_symlink() => return Err(format!("subPath {below:?} must not lead over a link")),
+            Ok(_) => {}
+            Err(_) => fs::create_dir(&path).map_err(|error| format!("subPath {below:?}: {error}"))?,
+        }
+    }
+    Ok(path)
 }
 
 struct Maker<'a> {
@@ -51,10 +71,7 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     async fn make(&self, volume: &Volume) -> Result<PathBuf, String> {
-        if let Some(host_path) = &volume.host_path {
-            return Ok(PathBuf::from(&host_path.path));
-        }
-        let path = directory(self.host, &self.sandbox.pod.uid).join(&volume.name);
+        let path = directory(&self.host.options.data_dir, &self.sandbox.pod.uid).join(&volume.name);
         fs::create_dir_all(&path).map_err(|error| format!("{}: {error}", path.display()))?;
         if volume.empty_dir.is_some() {
             return Ok(path);
@@ -82,15 +99,20 @@ impl Maker<'_> {
             return write(into, &token.path, text.as_bytes());
         }
         for item in from.downward_api.iter().flat_map(|api| api.items.iter().flatten()) {
-            let Some(field) = &item.field_ref else { continue };
             let sources = Sources {
                 client,
                 pod: self.pod,
                 pod_ip: self.sandbox.ip.to_string(),
                 host_ip: self.host.node_ip().to_string(),
                 services: Vec::new(),
+                node: &self.host.resources,
             };
-            write(into, &item.path, field_value(&field.field_path, &sources)?.as_bytes())?;
+            let value = match (&item.field_ref, &item.resource_field_ref) {
+                (Some(field), _) => field_value(&field.field_path, &sources)?,
+                (_, Some(resource)) => resource_value(&sources, None, resource)?,
+                _ => continue,
+            };
+            write(into, &item.path, value.as_bytes())?;
         }
         Ok(())
     }
@@ -169,4 +191,22 @@ fn write(into: &Path, path: &str, bytes: &[u8]) -> Result<(), String> {
     let parent = path.parent().unwrap_or(into);
     let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, bytes));
     written.map_err(|error| format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sub_path_is_made_and_never_leads_out_of_its_volume() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = folder.path().join("volume");
+        fs::create_dir(&volume).unwrap();
+        std::os::unix::fs::symlink("/etc", volume.join("link")).unwrap();
+        assert!(beneath(volume.clone(), "a/b").unwrap().is_dir());
+        assert!(beneath(volume.clone(), "a/b").is_ok(), "it is there already");
+        for below in ["..", "a/../../x", "/etc", "link", "link/x"] {
+            assert!(beneath(volume.clone(), below).is_err(), "{below}");
+        }
+    }
 }

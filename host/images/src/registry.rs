@@ -13,10 +13,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) fn parse(reference: &str) -> Result<Reference, ImageError> {
-    reference.parse().map_err(|error: oci_client::ParseError| ImageError::InvalidName {
-        reference: reference.into(),
-        reason: error.to_string(),
-    })
+    let invalid = |reason: String| ImageError::InvalidName { reference: reference.into(), reason };
+    let parsed: Reference = reference.parse().map_err(|error: oci_client::ParseError| invalid(error.to_string()))?;
+    let repository = parsed.repository();
+    if repository.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err(invalid(format!("invalid reference format: repository name ({repository}) must be lowercase")));
+    }
+    Ok(parsed)
 }
 
 /// A client for one operation, so that tokens of different credentials never mix.
@@ -106,6 +109,19 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_is_written_in_lower_case() {
+        for (reference, valid) in [
+            ("UPPER/x:1", false),
+            ("localhost:5000/a/B:1", false),
+            ("LOCALHOST:5000/a:V1", true),
+            ("hello", true),
+            ("ghcr.io/a/b@sha256:7cc53b43704ba1f25e9ed297fd1b46db2fa5b9e920ea5bf0995fd892af5eab87", true),
+        ] {
+            assert_eq!(parse(reference).is_ok(), valid, "{reference}");
+        }
+    }
 
     #[test]
     fn only_registries_on_this_machine_go_without_tls() {

@@ -18,8 +18,8 @@ use async_trait::async_trait;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use tokio::net::TcpSocket;
 
-use crate::services::{Kind, is_loopback};
-use crate::{Network, Picked, Table, listen, random_below};
+use crate::services::Kind;
+use crate::{Network, Options, Picked, Table, listen, random_below};
 
 /// How long a connection may take to be accepted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,7 +47,11 @@ impl Connect for Network {
         let addresses = self.addresses_for(pod, host, port).await?;
         let mut last = io::Error::new(io::ErrorKind::NotFound, format!("lookup {host}: no such host"));
         for address in addresses {
-            match self.open(source, address).await {
+            let opened = match inside(&self.options, source, address) {
+                Ok(address) => self.open(source, address).await,
+                Err(refused) => Err(refused),
+            };
+            match opened {
                 Ok(socket) => return Ok(socket),
                 Err(error) => last = error,
             }
@@ -84,10 +88,7 @@ impl Network {
 
     /// An address as the pod sees it, turned into one that can be connected to.
     fn through(&self, pod: &PodName, address: SocketAddr) -> io::Result<SocketAddr> {
-        if is_loopback(address.ip()) {
-            let own = self.address_of(&pod.uid).ok_or(io::ErrorKind::AddrNotAvailable)?;
-            return Ok(SocketAddr::from((own, address.port())));
-        }
+        let address = inside(&self.options, self.address_of(&pod.uid), address)?;
         match self.pick(address, self.client_of(&pod.uid)) {
             Some(Picked::Endpoint(endpoint)) => Ok(endpoint),
             Some(Picked::Nobody) => Err(io::ErrorKind::ConnectionRefused.into()),
@@ -125,6 +126,23 @@ impl Network {
         self.deliver_to(to, OwnedFd::from(socket)).ok()?;
         Some(client)
     }
+}
+
+/// The last word on every address, however it was named: a pod's loopback is the pod itself, never this machine's own,
+/// and of 127.0.0.0/8 it reaches the cluster's ranges only.
+fn inside(options: &Options, own: Option<Ipv4Addr>, address: SocketAddr) -> io::Result<SocketAddr> {
+    let ip = address.ip().to_canonical();
+    let own = || own.map(IpAddr::V4).ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable));
+    let ip = match ip {
+        _ if ip.is_unspecified() || ip == IpAddr::V4(Ipv4Addr::LOCALHOST) => own()?,
+        IpAddr::V6(six) if six.is_loopback() => own()?,
+        IpAddr::V4(four) if four.is_loopback() => {
+            let known = options.cluster_cidr.contains(four) || options.service_cidr.contains(four);
+            if known { ip } else { return Err(io::ErrorKind::ConnectionRefused.into()) }
+        }
+        other => other,
+    };
+    Ok(SocketAddr::new(ip, address.port()))
 }
 
 /// The search list of a pod (`ns.svc.domain`, `svc.domain`, `domain`, as it is) against the table.
@@ -238,6 +256,36 @@ mod tests {
         add("empty", "shop", json!({"clusterIP": "None", "ports": port}), json!([]));
         add("out", "shop", json!({"type": "ExternalName", "externalName": "Example.COM"}), json!([]));
         table
+    }
+
+    #[test]
+    fn no_name_of_this_machines_loopback_leads_out_of_the_pod() {
+        let range = |text: &str| text.parse::<crate::Cidr>().unwrap();
+        let options = Options {
+            mode: crate::Mode::Loopback,
+            cluster_cidr: range("127.42.0.0/16"),
+            service_cidr: range("127.43.0.0/16"),
+            pod_cidr: range("127.42.0.0/16"),
+            node_ip: Ipv4Addr::new(127, 42, 0, 1),
+            node_ports: 30_000..=32_767,
+            cluster_domain: "cluster.local".into(),
+            node_name: "here".into(),
+        };
+        let own = Ipv4Addr::new(127, 42, 0, 9);
+        let check = |ip: &str| {
+            let to = inside(&options, Some(own), SocketAddr::new(ip.parse().unwrap(), 80));
+            to.map_or_else(|error| error.kind().to_string(), |to| to.ip().to_string())
+        };
+        for itself in ["127.0.0.1", "0.0.0.0", "::1", "::", "::ffff:127.0.0.1", "::ffff:0.0.0.0"] {
+            assert_eq!(check(itself), "127.42.0.9", "{itself}");
+        }
+        for other in ["127.0.0.2", "127.44.0.1", "::ffff:127.1.2.3"] {
+            assert_eq!(check(other), "connection refused", "{other}");
+        }
+        for through in ["127.42.0.1", "127.43.0.1", "192.0.2.1", "2001:db8::1"] {
+            assert_eq!(check(through), through);
+        }
+        assert!(inside(&options, None, SocketAddr::from(([127, 0, 0, 1], 80))).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! `proxy.rs` (connections from outside) and `connect.rs` (guests): what one reaches, the other reaches too.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -173,11 +173,6 @@ pub fn port_number(port: &IntOrString, named: impl Fn(&str) -> Option<i32>) -> O
         IntOrString::String(name) => named(name).or_else(|| name.parse().ok()),
     };
     number.and_then(|number| u16::try_from(number).ok()).filter(|number| *number > 0)
-}
-
-/// Whether an address is one that a listener of ours may have.
-pub fn is_loopback(ip: IpAddr) -> bool {
-    ip == IpAddr::V4(Ipv4Addr::LOCALHOST) || ip == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST)
 }
 
 #[cfg(test)]

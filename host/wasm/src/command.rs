@@ -1,7 +1,6 @@
 //! A guest that runs to its end: `wasi:cli/run` of a component, `_start` of a core module. Neighbour: http.rs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use amphipod_runtime::Exit;
 use jiff::Timestamp;
@@ -11,7 +10,7 @@ use wasmtime::Store;
 use crate::cpu::Metered;
 use crate::guest::{Blueprint, Guest, ModuleGuest};
 use crate::link::Command;
-use crate::start::asked;
+use crate::start::{Deadline, asked};
 use crate::{Program, Result, exit};
 
 /// A command with its store.
@@ -37,11 +36,7 @@ pub(crate) fn prepare(program: Arc<Program>, blueprint: Arc<Blueprint>) -> Resul
 }
 
 /// WASI has no signals, so a command that is asked to end is ended: 143.
-pub(crate) async fn run(
-    command: Prepared,
-    mut stopped: watch::Receiver<Option<Duration>>,
-    started_at: Timestamp,
-) -> Exit {
+pub(crate) async fn run(command: Prepared, mut stopped: watch::Receiver<Deadline>, started_at: Timestamp) -> Exit {
     let Prepared { program, blueprint, store } = command;
     let guest = Metered::new(call(program, store), blueprint.meter.clone(), blueprint.host.clone());
     tokio::select! {
@@ -51,7 +46,7 @@ pub(crate) async fn run(
             Ok(Err(())) => exit::code(started_at, 1),
             Err(error) => exit::failed(started_at, &error, &blueprint.budget),
         },
-        _ = asked(&mut stopped) => exit::terminated(started_at),
+        () = asked(&mut stopped) => exit::terminated(started_at),
     }
 }
 

@@ -29,7 +29,7 @@ use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::guest::Blueprint;
 use crate::instances::Instances;
-use crate::start::asked;
+use crate::start::{Deadline, asked, overdue};
 use crate::{Program, exit};
 
 /// After a failed accept (no file descriptors left), before the next.
@@ -130,16 +130,16 @@ impl Server {
     pub(crate) async fn serve(
         self,
         mut sockets: Sockets,
-        mut stopped: watch::Receiver<Option<Duration>>,
+        mut stopped: watch::Receiver<Deadline>,
         started_at: Timestamp,
     ) -> Exit {
         let mut connections = JoinSet::new();
         let closing = stopped.clone();
-        let grace = loop {
+        loop {
             tokio::select! {
                 biased;
                 () = self.blueprint.budget.exceeded() => return exit::out_of_memory(started_at),
-                grace = asked(&mut stopped) => break grace,
+                () = asked(&mut stopped) => break,
                 Some(_) = connections.join_next() => {}
                 next = sockets.next() => match next {
                     Ok(connection) => {
@@ -151,12 +151,13 @@ impl Server {
                     }
                 },
             }
-        };
+        }
         drop(sockets);
         let drained = async { while connections.join_next().await.is_some() {} };
-        let exit = match tokio::time::timeout(grace, drained).await {
-            Ok(()) => exit::code(started_at, 0),
-            Err(_) => exit::killed(started_at),
+        let exit = tokio::select! {
+            biased;
+            () = drained => exit::code(started_at, 0),
+            () = overdue(&mut stopped) => exit::killed(started_at),
         };
         self.instances.end();
         exit
@@ -165,7 +166,7 @@ impl Server {
     fn connection(
         &self,
         connection: Connection,
-        stopped: watch::Receiver<Option<Duration>>,
+        stopped: watch::Receiver<Deadline>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (instances, blueprint) = (self.instances.clone(), self.blueprint.clone());
         async move {
@@ -186,7 +187,7 @@ async fn converse<I>(
     io: I,
     instances: Arc<Instances>,
     blueprint: Arc<Blueprint>,
-    mut stopped: watch::Receiver<Option<Duration>>,
+    mut stopped: watch::Receiver<Deadline>,
 ) where
     I: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {

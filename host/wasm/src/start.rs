@@ -17,6 +17,7 @@ use amphipod_runtime::{Connect, Exit, Limits, PodName, Stats};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::cpu::Meter;
 use crate::guest::Blueprint;
@@ -26,6 +27,8 @@ use crate::{Host, Kind, Log, Program, Result, command, exit, http};
 
 /// Connections handed over that the container has not yet taken.
 const DELIVERIES_MAX: usize = 256;
+/// A grace that no clock can hold is as good as this one.
+const GRACE_MAX: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// A host directory that the guest sees.
 #[derive(Debug, Clone)]
@@ -52,11 +55,14 @@ pub struct Launch {
     pub connect: Arc<dyn Connect>,
 }
 
+/// When a container that was asked to end is killed; `None`: it was not asked.
+pub(crate) type Deadline = Option<Instant>;
+
 /// A started container; dropping it ends the guest at once.
 pub struct Running {
     kind: Kind,
     task: JoinSet<Exit>,
-    stop: watch::Sender<Option<Duration>>,
+    stop: watch::Sender<Deadline>,
     deliveries: mpsc::Sender<OwnedFd>,
     meter: Arc<Meter>,
     budget: Arc<Budget>,
@@ -125,14 +131,18 @@ impl Running {
         self.deliveries.clone()
     }
 
-    /// Asks it to end within a grace period; the first call counts.
+    /// Asks it to end within a grace period; a later call can only shorten it.
     pub fn stopper(&self) -> impl Fn(Duration) + Send + Sync + use<> {
         let stop = self.stop.clone();
         move |grace| {
+            let now = Instant::now();
+            let by = now.checked_add(grace).unwrap_or(now + GRACE_MAX);
             stop.send_if_modified(|asked| {
-                let first = asked.is_none();
-                asked.get_or_insert(grace);
-                first
+                let sooner = asked.is_none_or(|known| by < known);
+                if sooner {
+                    *asked = Some(by);
+                }
+                sooner
             });
         }
     }
@@ -144,7 +154,50 @@ impl Running {
     }
 }
 
-/// Resolves with the grace period when the container is asked to end, at once with none when it is dropped.
-pub(crate) async fn asked(stopped: &mut watch::Receiver<Option<Duration>>) -> Duration {
-    stopped.wait_for(Option::is_some).await.ok().and_then(|grace| *grace).unwrap_or_default()
+/// Resolves when the container is asked to end, or dropped.
+pub(crate) async fn asked(stopped: &mut watch::Receiver<Deadline>) {
+    // An error says that it was dropped.
+    let _ = stopped.wait_for(Option::is_some).await;
+}
+
+/// Resolves when the time that the container has for its end is over.
+pub(crate) async fn overdue(stopped: &mut watch::Receiver<Deadline>) {
+    loop {
+        let Some(by) = *stopped.borrow_and_update() else { return };
+        tokio::select! {
+            () = tokio::time::sleep_until(by) => return,
+            sooner = stopped.changed() => if sooner.is_err() { return },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shorter_grace_overtakes_a_longer_one_and_no_other_way() {
+        let begun = Instant::now();
+        let (stop, mut stopped) = watch::channel(None);
+        let running = Running {
+            kind: Kind::Http,
+            task: JoinSet::new(),
+            stop,
+            deliveries: mpsc::channel(1).0,
+            meter: Arc::new(Meter::new(None)),
+            budget: Budget::new(None),
+            started_at: Timestamp::UNIX_EPOCH,
+        };
+        let stop = running.stopper();
+        stop(Duration::from_secs(30));
+        asked(&mut stopped).await;
+        let hasten = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            stop(Duration::from_secs(3));
+            stop(Duration::from_secs(60));
+            std::future::pending::<()>().await;
+        };
+        tokio::select! { () = overdue(&mut stopped) => {}, () = hasten => {} }
+        assert_eq!(begun.elapsed().as_secs(), 5);
+    }
 }

@@ -1,6 +1,8 @@
 //! The parent's side: one worker process per trust domain, one spare that is already warm, and the truth about every
 //! container. A worker that dies takes its containers with it (137); the next start makes another.
 
+// tidy: long because one table of containers has one owner
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
 use std::io;
@@ -59,10 +61,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// The program's own roles `wasm-worker` and `wasm-compile`.
-    pub fn new(data_dir: PathBuf, program: PathBuf, connect: Arc<dyn Connect>) -> Self {
+    /// The program's own roles `wasm-worker` and `wasm-compile`; all volumes of pods lie below `volumes`.
+    pub fn new(data_dir: PathBuf, volumes: PathBuf, program: PathBuf, connect: Arc<dyn Connect>) -> Self {
         Self {
-            volume_directories: vec![data_dir.join("pods")],
+            volume_directories: vec![volumes],
             data_dir,
             program,
             worker_arguments: vec!["wasm-worker".into()],
@@ -111,6 +113,11 @@ impl WasmRuntime {
     /// # Errors
     /// `Runtime` when the data directory cannot be used.
     pub fn new(options: Options) -> Result<Self> {
+        // A worker can be let into a directory only when it is there.
+        for volumes in &options.volume_directories {
+            let made = std::fs::create_dir_all(volumes);
+            made.map_err(|error| Error::Runtime(format!("cannot make {}: {error}", volumes.display())))?;
+        }
         let cache = Cache::open(
             options.data_dir.join("wasm").join("compiled"),
             options.program.clone(),

@@ -136,7 +136,7 @@ impl Worker {
             }
             Request::Stop { number, grace_milliseconds } => {
                 if let Some(container) = containers.get(&number) {
-                    // A container is asked once; it may have ended meanwhile.
+                    // It may have ended meanwhile.
                     let _ = container.stop.try_send(Duration::from_millis(grace_milliseconds));
                 }
             }
@@ -196,7 +196,7 @@ fn watch(number: Number, running: Running, guests: &mut JoinSet<(Number, Exit)>)
         let mut running = running;
         let stop = running.stopper();
         let asked = async {
-            if let Some(grace) = asked.recv().await {
+            while let Some(grace) = asked.recv().await {
                 stop(grace);
             }
             std::future::pending().await

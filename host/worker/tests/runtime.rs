@@ -138,9 +138,8 @@ impl World {
 }
 
 fn runtime(directory: &Path) -> WasmRuntime {
-    let mut options = Options::new(directory.join("data"), std::env::current_exe().unwrap(), Arc::new(Direct));
-    options.volume_directories = vec![directory.join("volumes")];
-    std::fs::create_dir_all(directory.join("volumes")).unwrap();
+    let (data, volumes) = (directory.join("data"), directory.join("volumes"));
+    let options = Options::new(data, volumes, std::env::current_exe().unwrap(), Arc::new(Direct));
     WasmRuntime::new(options).unwrap()
 }
 

@@ -9,7 +9,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::DynamicObject;
 
 use crate::connect::{Connection, Target};
-use crate::manifest;
+use crate::{manifest, report};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  amphipod apply -f examples/hello/\n  amphipod apply -f - < pod.yaml")]
@@ -41,7 +41,7 @@ async fn apply(connection: &Connection, object: DynamicObject) -> anyhow::Result
     let shown = format!("{}/{name}", shown_kind(&kind));
     let Some(before) = api.get_opt(&name).await? else {
         api.create(&PostParams { field_manager: Some("amphipod".into()), ..Default::default() }, &object).await?;
-        println!("{shown} created");
+        report::print(format!("{shown} created\n"))?;
         return Ok(());
     };
     let after = api
@@ -52,7 +52,7 @@ async fn apply(connection: &Connection, object: DynamicObject) -> anyhow::Result
         )
         .await?;
     let same = before.resource_version() == after.resource_version();
-    println!("{shown} {}", if same { "unchanged" } else { "configured" });
+    report::print(format!("{shown} {}\n", if same { "unchanged" } else { "configured" }))?;
     Ok(())
 }
 

@@ -24,12 +24,19 @@ use kube::Api;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use control::DEFAULT_REGISTRY_PORT;
+
 use control::Parts;
 
 use crate::data::DataDirectory;
 use crate::failure::refuse;
 use crate::relay::LocalRelay;
 use crate::report::Report;
+
+/// Weight of all objects beyond which creations are refused, on a machine with enough memory.
+const STATE_BYTES_MAX: usize = 4 << 30;
+/// The state may take one part in so many of the machine's memory.
+const STATE_MEMORY_SHARE: usize = 2;
 
 /// What `up` was asked, checked.
 pub struct Settings {
@@ -76,7 +83,7 @@ impl Cluster {
         let node = settings.data.remember("node-name", settings.node_name.as_deref().unwrap_or(&hostname))?;
         let network = address::network(&settings, &networks, &node);
 
-        let store = open_store(&settings).await?;
+        let store = open_store(&settings, &mut parts).await?;
         report.line("store open");
         let sans = Sans::new(&hostname, address::service_ip(&networks), &[networks.cluster.first().to_string()]);
         let certificates = Arc::new(Certificates::open(&settings.data.folder("server/tls")?, sans)?);
@@ -145,10 +152,26 @@ impl Cluster {
     }
 }
 
-async fn open_store(settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    let directory = settings.data.folder("server/db")?;
-    let store = RaftStore::open(amphipod_store::Options::new(directory)).await;
-    Ok(Arc::new(store.map_err(|error| refuse(error.to_string()))?))
+/// A store that cannot write any more ends the cluster: it must be opened anew.
+async fn open_store(settings: &Settings, parts: &mut Parts) -> anyhow::Result<Arc<dyn Store>> {
+    let mut options = amphipod_store::Options::new(settings.data.folder("server/db")?);
+    options.state_bytes_max = Some(STATE_BYTES_MAX.min(memory_bytes() / STATE_MEMORY_SHARE));
+    let store = Arc::new(RaftStore::open(options).await.map_err(|error| refuse(error.to_string()))?);
+    let (watched, shutdown) = (store.clone(), parts.shutdown.clone());
+    parts.tasks.spawn(async move {
+        tokio::select! {
+            error = watched.failed() => Err(anyhow::Error::new(error).context("the store failed, nothing that was acknowledged is lost")),
+            () = shutdown.cancelled() => Ok(()),
+        }
+    });
+    Ok(store)
+}
+
+/// This machine's memory; where it is not known, all that a number can say.
+fn memory_bytes() -> usize {
+    let known = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = known.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    total.map_or(usize::MAX, |kibibytes: usize| kibibytes.saturating_mul(1_024))
 }
 
 /// A file of its own when one was named, else a context in the user's file.

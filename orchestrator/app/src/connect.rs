@@ -59,7 +59,8 @@ impl Connection {
         let found = discovery::pinned_kind(&self.client, kind).await;
         let (api, capabilities) = found.map_err(|error| {
             let version = kind.api_version();
-            anyhow::anyhow!("no matches for kind {:?} in version {version:?}: {error}", kind.kind)
+            let unknown = format!("no matches for kind {:?} in version {version:?}", kind.kind);
+            anyhow::Error::new(error).context(unknown)
         })?;
         Ok(Resource { api, scope: capabilities.scope })
     }

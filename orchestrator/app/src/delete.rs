@@ -10,7 +10,7 @@ use kube::core::DynamicObject;
 use crate::apply::shown_kind;
 use crate::connect::Target;
 use crate::failure::refuse;
-use crate::manifest;
+use crate::{manifest, report};
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  amphipod delete -f examples/hello/\n  amphipod delete pod hello-once")]
@@ -70,8 +70,8 @@ pub fn pairs(words: &[String]) -> anyhow::Result<Vec<(String, String)>> {
 
 async fn delete(api: &kube::Api<DynamicObject>, kind: &str, name: &str) -> anyhow::Result<()> {
     match api.delete(name, &DeleteParams::background()).await {
-        Ok(_) => println!("{kind} {name:?} deleted"),
-        Err(kube::Error::Api(status)) if status.code == 404 => println!("{kind} {name:?} not found"),
+        Ok(_) => report::print(format!("{kind} {name:?} deleted\n"))?,
+        Err(kube::Error::Api(status)) if status.code == 404 => report::print(format!("{kind} {name:?} not found\n"))?,
         Err(error) => return Err(error.into()),
     }
     Ok(())

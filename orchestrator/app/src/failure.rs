@@ -4,6 +4,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use amphipod_api::answer;
+
 /// The caller's input is wrong; nothing was started. The text says what, why, and what to do.
 #[derive(Debug)]
 pub struct Refused(pub String);
@@ -23,7 +25,6 @@ pub fn refuse(text: impl Into<String>) -> anyhow::Error {
 
 /// Prints the one line and gives the exit code that belongs to it.
 pub fn print(error: &anyhow::Error) -> ExitCode {
-    let line = format!("{error:#}").replace('\n', " ");
-    eprintln!("amphipod: {line}");
+    eprintln!("amphipod: {}", answer::chain(error.as_ref()));
     if error.chain().any(|cause| cause.is::<Refused>()) { ExitCode::from(2) } else { ExitCode::FAILURE }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::connect::{Connection, Resource, Target};
 use crate::failure::refuse;
+use crate::report;
 
 #[derive(Args)]
 #[command(after_help = "Examples:\n  amphipod get pods -o wide\n  amphipod get deployment hello -o json")]
@@ -71,20 +72,18 @@ impl Get {
     }
 
     fn print(&self, resource: &Resource, answer: &Value) -> anyhow::Result<()> {
-        match self.output {
-            Output::Table | Output::Wide => {
-                print!("{}", table(answer, self.output == Output::Wide, self.all_namespaces))
-            }
-            Output::Json => println!("{}", serde_json::to_string_pretty(answer)?),
-            Output::Yaml => print!("{}", serde_yaml_ng::to_string(answer)?),
+        let text = match self.output {
+            Output::Table | Output::Wide => table(answer, self.output == Output::Wide, self.all_namespaces),
+            Output::Json => serde_json::to_string_pretty(answer)? + "\n",
+            Output::Yaml => serde_yaml_ng::to_string(answer)?,
             Output::Name => {
                 let single = std::slice::from_ref(answer);
-                for object in answer["items"].as_array().map_or(single, Vec::as_slice) {
-                    println!("{}/{}", resource.api.plural, object["metadata"]["name"].as_str().unwrap_or_default());
-                }
+                let objects = answer["items"].as_array().map_or(single, Vec::as_slice);
+                let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                objects.iter().map(|object| format!("{}/{}\n", resource.api.plural, name(object))).collect()
             }
-        }
-        Ok(())
+        };
+        Ok(report::print(text)?)
     }
 }
 

@@ -29,14 +29,33 @@ pub struct Logs {
     /// Only the last lines
     #[arg(long)]
     tail: Option<i64>,
-    /// Only of the last seconds
-    #[arg(long)]
-    since_seconds: Option<i64>,
+    /// Only of this last time: `30s`, `5m`, `1h30m`
+    #[arg(long, value_parser = seconds, value_name = "TIME")]
+    since: Option<i64>,
     /// Begin each line with its time
     #[arg(long)]
     timestamps: bool,
     #[command(flatten)]
     target: Target,
+}
+
+/// Whole seconds of a time as Go writes it.
+fn seconds(text: &str) -> Result<i64, String> {
+    let wrong = || "write it as 30s, 5m or 1h30m".to_owned();
+    let (mut sum, mut rest) = (0_i64, text);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: i64 = rest[..end].parse().map_err(|_| wrong())?;
+        let unit = match rest.as_bytes()[end] {
+            b's' => 1,
+            b'm' => 60,
+            b'h' => 3_600,
+            _ => return Err(wrong()),
+        };
+        sum = number.checked_mul(unit).and_then(|more| sum.checked_add(more)).ok_or_else(wrong)?;
+        rest = &rest[end + 1..];
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(sum) }
 }
 
 impl Logs {
@@ -72,7 +91,7 @@ impl Logs {
             follow: self.follow,
             previous: self.previous,
             tail_lines: self.tail,
-            since_seconds: self.since_seconds,
+            since_seconds: self.since,
             timestamps: self.timestamps,
             ..Default::default()
         };
@@ -86,5 +105,20 @@ impl Logs {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_for_kubectl() {
+        for (text, expected) in [("30s", Some(30)), ("5m", Some(300)), ("1h30m", Some(5_400)), ("0s", Some(0))] {
+            assert_eq!(seconds(text).ok(), expected, "{text}");
+        }
+        for wrong in ["", "5", "m", "5d", "-5m", "5€", "99999999999999999999s", "9223372036854775807h"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
     }
 }

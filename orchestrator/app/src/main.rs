@@ -8,6 +8,7 @@ mod connect;
 mod data;
 mod delete;
 mod failure;
+mod flags;
 mod get;
 mod keyring;
 mod logs;
@@ -66,8 +67,9 @@ fn main() -> ExitCode {
         Command::WasmWorker => return amphipod_worker::worker_main(),
         Command::WasmCompile => return amphipod_worker::compile_main(),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "amphipod", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "amphipod", &mut script);
+            report::print(String::from_utf8_lossy(&script)).map_err(anyhow::Error::from)
         }
         command => run(command),
     };

@@ -28,6 +28,16 @@ pub fn kind_of(object: &DynamicObject) -> anyhow::Result<GroupVersionKind> {
     GroupVersionKind::try_from(types).map_err(|error| refuse(format!("apiVersion {:?}: {error}", types.api_version)))
 }
 
+/// A kind and a name: without both there is nothing to ask the server for.
+fn named(file: &str, object: DynamicObject) -> anyhow::Result<DynamicObject> {
+    let kind = object.types.as_ref().map(|types| types.kind.as_str()).filter(|kind| !kind.is_empty());
+    let kind = kind.ok_or_else(|| refuse(format!("{file}: an object has no apiVersion and kind")))?;
+    match object.metadata.name.as_deref() {
+        Some(name) if !name.is_empty() => Ok(object),
+        _ => Err(refuse(format!("{file}: a {kind} has no metadata.name"))),
+    }
+}
+
 fn texts(file: &Path) -> anyhow::Result<Vec<(String, String)>> {
     if file.as_os_str() == "-" {
         let mut text = String::new();
@@ -66,8 +76,29 @@ fn parse(name: &str, text: &str, objects: &mut Vec<DynamicObject>) -> anyhow::Re
         for item in items {
             let object =
                 serde_json::from_value(item).map_err(|error| refuse(format!("{name}: not a manifest: {error}")))?;
+            let object = named(name, object)?;
             objects.push(object);
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_manifests_are_refused_with_their_file_and_reason() {
+        let check = |text: &str| {
+            let mut objects = Vec::new();
+            parse("f.yaml", text, &mut objects).map(|()| objects.len()).map_err(|error| error.to_string())
+        };
+        let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n";
+        assert_eq!(check(&format!("{pod}---\n---\n{pod}")), Ok(2));
+        assert_eq!(check("{kind: List, apiVersion: v1, items: []}"), Ok(0));
+        assert_eq!(check("apiVersion: v1\nkind: Pod\nmetadata: {}"), Err("f.yaml: a Pod has no metadata.name".into()));
+        assert_eq!(check("metadata: {name: a}"), Err("f.yaml: an object has no apiVersion and kind".into()));
+        assert!(check("just text").unwrap_err().starts_with("f.yaml: not a manifest: "));
+        assert!(check(": : {").unwrap_err().starts_with("f.yaml: "));
+    }
 }

@@ -6,6 +6,7 @@ use amphipod_runtime::{Credentials, ImageError};
 use clap::Args;
 
 use crate::failure::refuse;
+use crate::report;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  amphipod push ./hello.wasm localhost:5000/hello:v1")]
@@ -27,7 +28,7 @@ impl Push {
             other => anyhow::Error::new(other),
         })?;
         eprintln!("pushed {}", self.reference);
-        println!("{digest}");
+        report::print(format!("{digest}\n"))?;
         Ok(())
     }
 }

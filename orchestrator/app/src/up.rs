@@ -1,5 +1,6 @@
 //! `amphipod up`: a cluster for one machine and one developer. Rootless, on loopback; Ctrl-C ends it, the data stays.
 
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,10 +9,11 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cluster::{Cluster, Settings};
+use crate::cluster::{Cluster, DEFAULT_REGISTRY_PORT, Settings};
 use crate::data::DataDirectory;
 use crate::failure::refuse;
-use crate::report::Report;
+use crate::flags::{label, node_name, port_range, taint};
+use crate::report::{self, Report};
 
 /// Everything that was started has this long to end.
 const SHUTDOWN_SECONDS: u64 = 4;
@@ -55,7 +57,7 @@ pub struct Up {
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub disable: Vec<String>,
     /// What to log to stderr: error, warn, info, debug, or a filter like `amphipod_server=debug`
-    #[arg(long, default_value = "warn", env = "AMPHIPOD_LOG")]
+    #[arg(long, default_value = "warn,openraft=error", env = "AMPHIPOD_LOG")]
     pub log: String,
 }
 
@@ -82,7 +84,7 @@ impl Up {
             cluster.stop().await;
             return Err(error);
         }
-        print!("{}", summary(&cluster));
+        report::print(summary(&cluster))?;
         let ended = tokio::select! {
             _ = interrupt.recv() => None,
             _ = terminate.recv() => None,
@@ -106,7 +108,7 @@ impl Up {
             data,
             kubeconfig: self.kubeconfig.clone(),
             port: self.port,
-            node_name: self.node_name.clone(),
+            node_name: self.node_name.as_deref().map(node_name).transpose()?,
             node_labels: labels,
             node_taints: taints,
             registry_port: self.registry_port,
@@ -118,38 +120,14 @@ impl Up {
     }
 }
 
-fn label(text: &str) -> anyhow::Result<(String, String)> {
-    let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
-    let (key, value) = pair.ok_or_else(|| refuse(format!("--node-label {text:?}: write KEY=VALUE")))?;
-    Ok((key.to_owned(), value.to_owned()))
-}
-
-/// `(key, value, effect)` of `KEY=VALUE:EFFECT` or `KEY:EFFECT`.
-fn taint(text: &str) -> anyhow::Result<(String, String, String)> {
-    let wrong = || {
-        refuse(format!(
-            "--node-taint {text:?}: write KEY=VALUE:EFFECT, EFFECT one of NoSchedule, PreferNoSchedule, NoExecute"
-        ))
-    };
-    let (pair, effect) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-    if key.is_empty() || !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
-        return Err(wrong());
-    }
-    Ok((key.to_owned(), value.to_owned(), effect.to_owned()))
-}
-
-fn port_range(text: &str) -> anyhow::Result<(u16, u16)> {
-    let ports = text.split_once('-').and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
-    ports
-        .filter(|(low, high)| *low > 0 && low <= high)
-        .ok_or_else(|| refuse(format!("--service-node-port-range {text:?}: write LOW-HIGH, as 30000-32767")))
-}
-
 fn start_log(filter: &str) -> anyhow::Result<()> {
     let filter =
         tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| refuse(format!("--log {filter:?}: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     Ok(())
 }
 
@@ -165,26 +143,17 @@ fn summary(cluster: &Cluster) -> String {
     let registry = cluster
         .registry
         .map_or_else(|| "none".to_owned(), |address: SocketAddr| format!("localhost:{}", address.port()));
+    // The sample names the default port.
+    let apply = match cluster.registry {
+        Some(address) if address.port() != DEFAULT_REGISTRY_PORT => {
+            format!("sed 's|localhost:5000|{registry}|' examples/hello/hello.yaml | kubectl apply -f -")
+        }
+        _ => "kubectl apply -f examples/hello/".to_owned(),
+    };
     format!(
         "\n  API server   {}\n  Registry     {registry}\n  Node         {}\n  Kubeconfig   {kubeconfig}\n\n\
          Next:\n  export KUBECONFIG={kubeconfig}\n  amphipod push ./hello.wasm {registry}/hello:v1\n  \
-         kubectl apply -f examples/hello/\n  kubectl get pods -o wide\n\nCtrl-C ends the cluster; the data stays.\n",
+         {apply}\n  kubectl get pods -o wide\n\nCtrl-C ends the cluster; the data stays.\n",
         cluster.url, cluster.node,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn flags_are_checked_before_anything_starts() {
-        assert_eq!(label("a=b=c").unwrap(), ("a".into(), "b=c".into()));
-        assert!(label("a").is_err());
-        assert_eq!(taint("k=v:NoSchedule").unwrap(), ("k".into(), "v".into(), "NoSchedule".into()));
-        assert_eq!(taint("k:NoExecute").unwrap(), ("k".into(), "".into(), "NoExecute".into()));
-        assert!(taint("k=v:Never").is_err());
-        assert_eq!(port_range("30000-32767").unwrap(), (30000, 32767));
-        assert!(port_range("9-1").is_err());
-    }
 }

@@ -1,6 +1,7 @@
 //! Rolls a Deployment's template out over ReplicaSets. `rollout` decides the sizes, `status` tells how far it
 //! is; this file reads and writes. `replica_set` then makes the pods.
 
+mod annotations;
 mod rollout;
 mod status;
 
@@ -21,12 +22,12 @@ use crate::claim::Claimer;
 use crate::context::{Context, delete, follow, found, write_status};
 use crate::pods::{controlled_by, controller_of, is_active, is_terminating};
 use crate::queue::{Queue, Reconcile};
+use annotations::Annotations;
 use rollout::{Rollout, Set};
 
 const WORKERS: usize = 16;
 const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 const MAX: &str = "deployment.kubernetes.io/max-replicas";
-const NOT_COPIED: &[&str] = &["kubectl.kubernetes.io/last-applied-configuration", DEPLOYMENT_REVISION, DESIRED, MAX];
 
 struct Deployments {
     context: Context,
@@ -152,17 +153,17 @@ impl Deployments {
     async fn number(&self, deployment: &Deployment, new: &ReplicaSet, sets: &[Arc<ReplicaSet>]) -> kube::Result<()> {
         let others: Vec<_> = sets.iter().filter(|set| set.uid() != new.uid()).cloned().collect();
         let wanted = (last_revision(&others) + 1).max(revision(new));
-        let annotate = |revision: i64| {
-            Patch::Merge(json!({"metadata": {"annotations": {DEPLOYMENT_REVISION: revision.to_string()}}}))
-        };
+        let annotate = |annotations: Annotations| Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+        let numbered = Annotations::from([(DEPLOYMENT_REVISION.to_owned(), wanted.to_string())]);
         let namespace = deployment.namespace().unwrap_or_default();
-        if revision(new) != wanted {
+        let missing = annotations::missing(deployment, &numbered, new);
+        if !missing.is_empty() {
             let api: Api<ReplicaSet> = self.context.namespaced(&namespace);
-            found(api.patch(&new.name_any(), &PatchParams::default(), &annotate(wanted)).await)?;
+            found(api.patch(&new.name_any(), &PatchParams::default(), &annotate(missing)).await)?;
         }
         if deployment.annotations().get(DEPLOYMENT_REVISION) != Some(&wanted.to_string()) {
             let api: Api<Deployment> = self.context.namespaced(&namespace);
-            found(api.patch(&deployment.name_any(), &PatchParams::default(), &annotate(wanted)).await)?;
+            found(api.patch(&deployment.name_any(), &PatchParams::default(), &annotate(numbered)).await)?;
         }
         Ok(())
     }
@@ -272,8 +273,7 @@ fn new_set(deployment: &Deployment, collisions: i32) -> ReplicaSet {
     labels.insert(POD_TEMPLATE_HASH.into(), hash.clone());
     let mut selector = spec.selector.clone();
     selector.match_labels.get_or_insert_default().insert(POD_TEMPLATE_HASH.into(), hash.clone());
-    let mut annotations = deployment.annotations().clone();
-    annotations.retain(|key, _| !NOT_COPIED.contains(&key.as_str()));
+    let mut annotations = annotations::copied(deployment);
     let rollout = rollout_of(deployment);
     annotations.insert(DESIRED.into(), rollout.wanted.to_string());
     annotations.insert(MAX.into(), (rollout.wanted + rollout.surge).to_string());

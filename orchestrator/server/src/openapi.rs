@@ -96,3 +96,20 @@ fn subresource_versions(kind: &Kind) -> Vec<String> {
     };
     kind.subresources.iter().map(version).collect()
 }
+
+/// Kubernetes' type of an OpenAPI v2 document in protobuf.
+const VERSION_TWO: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// As a content type it must be without the `@`, which Go's clients cannot read.
+const VERSION_TWO_SENT: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// `swagger: "2.0"`, `info: {title: "Kubernetes", version: "v1.37.0"}`, empty `paths`: all schemas are in version 3.
+const VERSION_TWO_BODY: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.37.0\x42\0";
+
+/// The document of version 2, for clients that want it in protobuf. kubectl asks for it to look into a `kind: List`,
+/// and checks nothing of kinds that it does not name: the server checks them.
+pub fn version_two(headers: &HeaderMap) -> Option<Response> {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).find(|range| range.trim() == VERSION_TWO)?;
+    let mut response = reply::ok(Bytes::from_static(VERSION_TWO_BODY));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(VERSION_TWO_SENT));
+    Some(response)
+}

@@ -21,6 +21,8 @@ pub struct Status {
     pub retry_after_seconds: Option<u32>,
 }
 
+/// More of a node's refusal is of no use to anyone.
+const REFUSAL_BYTES_MAX: usize = 50_000;
 const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
 
 impl Status {
@@ -214,6 +216,21 @@ impl Status {
         status
     }
 
+    /// Upstream's reading of a kubelet's refusal.
+    fn of_node(code: StatusCode, text: &str, (kind, name): (&Kind, &str)) -> Self {
+        match code {
+            StatusCode::BAD_REQUEST => Self::bad_request(text),
+            StatusCode::NOT_FOUND => Self::new(
+                404,
+                "NotFound",
+                format!("the server could not find the requested resource: {text}"),
+            )
+            .about(kind.group, kind.plural, name),
+            StatusCode::INTERNAL_SERVER_ERROR => Self::internal(text),
+            other => Self::new(other.as_u16(), "Unknown", text).about(kind.group, kind.plural, name),
+        }
+    }
+
     /// What the store said about a request that named `name` of `kind`.
     pub fn store(error: Error, kind: &Kind, name: &str) -> Self {
         match error {
@@ -291,11 +308,16 @@ pub fn stream(body: Body) -> Response {
     response
 }
 
-/// A node's answer as it came; its refusals become Statuses by the client's reading of the code.
-pub fn passed_on(response: Response) -> Response {
+/// What a node answers for `kind` `name`: its text as it came, its refusal as a Status with that text.
+pub async fn passed_on(response: Response, kind: &Kind, name: &str) -> Result<Response, Status> {
     let mut response = response;
+    let code = response.status();
+    if !code.is_success() {
+        let text = axum::body::to_bytes(response.into_body(), REFUSAL_BYTES_MAX).await.unwrap_or_default();
+        return Err(Status::of_node(code, String::from_utf8_lossy(&text).trim_end(), (kind, name)));
+    }
     response.headers_mut().entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("text/plain"));
-    response
+    Ok(response)
 }
 
 /// Text of the probes and of `/version`-like pages; `healthy` false gives 500.

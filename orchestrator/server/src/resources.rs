@@ -12,13 +12,18 @@ use crate::pipeline::Caller;
 use crate::reply::Status;
 use crate::route::Route;
 use crate::server::Server;
-use crate::{accept, create, delete, get, list, patch, paths, reviews, subresources, update, watch};
+use crate::{accept, create, delete, get, list, openapi, patch, paths, reviews, subresources, update, watch};
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let extension = "the road put it there";
     let route = parts.extensions.get::<Arc<Route>>().cloned().expect(extension);
     let identity = parts.extensions.get::<Caller>().cloned().expect(extension);
+    if route.attributes.path.as_deref() == Some("/openapi/v2")
+        && let Some(document) = openapi::version_two(&parts.headers)
+    {
+        return document;
+    }
     let form = match accept::form(&parts.headers) {
         Ok(form) => form,
         Err(status) => return status.into_response(),

@@ -158,6 +158,9 @@ pub trait Store: Send + Sync {
     /// The id of a resource (`group/plural`, plain `plural` for core), allocated on first use and never reused.
     async fn resource(&self, name: &str) -> Result<ResourceId, Error>;
 
+    /// Why it cannot commit any more, if so; what passes by itself is no reason. Never waits.
+    fn health(&self) -> Result<(), Error>;
+
     /// Writes the checkpoint and closes files. Later calls give `Unavailable`.
     async fn shutdown(&self);
 }

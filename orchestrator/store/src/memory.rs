@@ -51,6 +51,10 @@ impl MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
+    fn health(&self) -> Result<(), Error> {
+        self.serving()
+    }
+
     async fn commit(&self, txn: Txn) -> Result<Committed, Error> {
         match self.apply(Command::Txn(txn))? {
             Outcome::Txn(result) => result,

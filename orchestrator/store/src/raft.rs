@@ -154,6 +154,13 @@ impl RaftStore {
 
 #[async_trait]
 impl Store for RaftStore {
+    fn health(&self) -> Result<(), Error> {
+        self.serving()?;
+        let mut metrics = self.raft.metrics();
+        let state = metrics.borrow_and_update().running_state.clone();
+        state.map_err(|fatal| Error::Unavailable(fatal.to_string()))
+    }
+
     async fn commit(&self, txn: Txn) -> Result<Committed, Error> {
         self.serving()?;
         self.room(&txn)?;

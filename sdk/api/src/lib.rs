@@ -1,12 +1,15 @@
 //! Words that both halves share: names, labels, and the seam through which everyone reads the cluster.
 //! No IO of its own and no HTTP codes; the control plane is `orchestrator/`, the node is `host/`.
 
+pub mod answer;
 pub mod events;
 pub mod informer;
 pub mod labels;
 pub mod quantity;
 pub mod selector;
+pub mod taints;
 
+pub use answer::said;
 pub use events::{Recorder, Reporter};
 pub use informer::{Change, Changes, Informer, Informers, RawEvent, Source};
 

@@ -24,7 +24,7 @@ use super::address::{self, Networks};
 use crate::keyring;
 use crate::relay::LocalRelay;
 
-const DEFAULT_REGISTRY_PORT: u16 = 5_000;
+pub const DEFAULT_REGISTRY_PORT: u16 = 5_000;
 /// How long running requests may go on once the cluster ends.
 const GRACE: Duration = Duration::from_secs(1);
 

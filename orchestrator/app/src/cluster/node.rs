@@ -47,7 +47,9 @@ pub async fn start(parent: Parent<'_>, name: &str, parts: &mut Parts) -> anyhow:
     let client = parent.server.client(identity);
     let reporter = Reporter { component: "kubelet".to_owned(), instance: name.to_owned() };
     let program = std::env::current_exe()?;
-    let runtime = WasmRuntime::new(amphipod_worker::Options::new(data_dir.clone(), program, parent.network.clone()))?;
+    let volumes = amphipod_agent::volumes_directory(&data_dir);
+    let options = amphipod_worker::Options::new(data_dir.clone(), volumes, program, parent.network.clone());
+    let runtime = WasmRuntime::new(options)?;
     let images = WasmImages::open(&parent.settings.data.folder("agent/images")?, amphipod_images::Options::default())?;
     let taint = |(key, value, effect): &(String, String, String)| Taint {
         key: key.clone(),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use amphipod_api::labels::{EDGE, TAINT_UNREACHABLE};
-use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
+use amphipod_api::taints::tolerates;
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kube::ResourceExt;
 
 use crate::node_lifecycle::taints::NO_EXECUTE;
@@ -28,20 +29,6 @@ pub fn stay(pod: &Pod, taints: &[&Taint]) -> Option<Duration> {
         }
     };
     taints.iter().filter_map(limit).min()
-}
-
-/// An empty key with `Exists` matches all, an empty effect every effect.
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
-    let (key, effect) = (text(&toleration.key), text(&toleration.effect));
-    if (!effect.is_empty() && effect != taint.effect) || (!key.is_empty() && key != taint.key) {
-        return false;
-    }
-    match toleration.operator.as_deref().unwrap_or_default() {
-        "Exists" => true,
-        "Equal" | "" => !key.is_empty() && text(&toleration.value) == text(&taint.value),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::Taint;
 
-use super::taints::tolerates;
 use crate::need::Need;
 use crate::snapshot::NodeState;
+use amphipod_api::taints::tolerates;
 
 pub fn filter(need: &Need, node: &NodeState) -> Vec<String> {
     let cordoned = Taint {

@@ -1,9 +1,9 @@
 //! TaintToleration: fewer PreferNoSchedule taints that the pod does not tolerate are better.
 
 use super::SCORE_MAX;
-use crate::filters::taints::tolerates;
 use crate::need::Need;
 use crate::snapshot::NodeState;
+use amphipod_api::taints::tolerates;
 
 /// Each untolerated taint costs this much.
 const COST: i64 = 25;

@@ -22,7 +22,8 @@ pub async fn log(call: Call, head: http::Request<()>) -> Result<Response, Status
     let mut request = http::Request::new(Body::empty());
     *request.uri_mut() = path.parse().map_err(|_| Status::bad_request("the address of the log is not a path"))?;
     *request.headers_mut() = head.headers().clone();
-    forward(&call, node, request).await.map(reply::passed_on)
+    let answer = forward(&call, node, request).await?;
+    reply::passed_on(answer, call.kind(), call.name()).await
 }
 
 fn log_parameters(call: &Call) -> String {

@@ -135,3 +135,63 @@ async fn creates_do_not_cost_milliseconds() {
     let each = begun.elapsed() / COUNT;
     assert!(each < std::time::Duration::from_millis(2), "{each:?}");
 }
+
+#[tokio::test]
+async fn the_probes_name_a_store_that_cannot_write_any_more() {
+    let store = Arc::new(MemoryStore::new());
+    let server = Server::new(Options::new(store.clone(), Arc::new(AllButMallory))).await.unwrap();
+    let ask = async |path: &str| {
+        let (status, text) = read(raw(&server, request(&format!("GET {path}"), Vec::new())).await).await;
+        format!("{} {}", status.as_u16(), text.as_str().unwrap_or_default())
+    };
+    assert_eq!(ask("/readyz").await, "200 [+]ping ok\n[+]log ok\n[+]store ok\nreadyz check passed\n");
+    amphipod_store::Store::shutdown(&*store).await;
+    assert_eq!(
+        ask("/readyz").await,
+        "500 [+]ping ok\n[+]log ok\n[-]store failed: reason withheld\nreadyz check failed\n"
+    );
+    assert_eq!(ask("/readyz/ping").await, "200 ok");
+    assert!(ask("/readyz/store").await.starts_with("500 internal server error: the store is unavailable"));
+}
+
+#[tokio::test]
+async fn a_client_that_wants_openapi_2_in_protobuf_gets_one_without_schemas() {
+    let server = server().await;
+    let mut asked = request("GET /openapi/v2", Vec::new());
+    let form = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    asked.headers_mut().insert("accept", form.parse().unwrap());
+    let response = raw(&server, asked).await;
+    let sent = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+    assert_eq!((response.status(), response.headers()["content-type"].to_str().unwrap()), (StatusCode::OK, sent));
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let info_length = usize::from(body[6]);
+    assert_eq!((body[0], &body[2..5], body[5], &body[7 + info_length..]), (0x0a, &b"2.0"[..], 0x12, &b"\x42\0"[..]));
+}
+
+/// A node that refuses everything in its own words.
+struct Refusing(StatusCode);
+
+#[async_trait::async_trait]
+impl crate::seams::Relay for Refusing {
+    async fn request(&self, _: &str, _: Request<Body>) -> Result<Response<Body>, crate::seams::RelayError> {
+        Ok(Response::builder().status(self.0).body(Body::from("no such run\n")).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_nodes_refusal_is_a_status_with_the_nodes_words() {
+    for (code, expected) in [
+        (StatusCode::BAD_REQUEST, "400 BadRequest no such run"),
+        (StatusCode::INTERNAL_SERVER_ERROR, "500 InternalError Internal error occurred: no such run"),
+    ] {
+        let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
+        options.relay = Some(Arc::new(Refusing(code)));
+        let server = Server::new(options).await.unwrap();
+        send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
+        let mut bound = pod("p");
+        bound["spec"]["nodeName"] = "n".into();
+        let (status, made) = send(&server, "POST /api/v1/namespaces/d/pods", bound).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        assert_eq!(brief(&server, "GET /api/v1/namespaces/d/pods/p/log?previous=true", Value::Null).await, expected);
+    }
+}

@@ -20,6 +20,7 @@ fn main() {
         },
         "sleep" => std::thread::sleep(Duration::from_millis(argument(1).parse().expect("milliseconds"))),
         "get" => get(&argument(1), &argument(2)),
+        "write" => std::fs::write(argument(1), argument(2)).expect("a file that may be written"),
         "read" => print!("{}", std::fs::read_to_string(argument(1)).unwrap_or_else(|error| format!("{error}\n"))),
         other => panic!("no such behaviour: {other:?}"),
     }

@@ -142,10 +142,12 @@ async fn a_failed_sync_is_the_end_of_writing() {
     let pods = store.resource("pods").await.unwrap();
     store.commit(put(pods, "kept", "1")).await.unwrap();
     let before = picture(&*store.snapshot(), pods);
+    assert_eq!(store.health(), Ok(()));
     twin.trouble(Some(Trouble::Failing));
     let lost = store.commit(put(pods, "lost", "1")).await.err();
     assert!(matches!(lost, Some(Error::Unavailable(_))), "{lost:?}");
     assert!(matches!(store.failed().await, Error::Unavailable(_)));
+    assert!(matches!(store.health(), Err(Error::Unavailable(_))));
     twin.trouble(None);
     let after = store.commit(put(pods, "after", "1")).await.err();
     assert!(matches!(after, Some(Error::Unavailable(_))), "a disk that lied once is not asked again: {after:?}");
