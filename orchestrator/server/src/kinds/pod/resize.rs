@@ -28,9 +28,14 @@ pub fn validate(new: &Value, old: &Value) -> Vec<Problem> {
     for list in LISTS {
         let path = format!("spec.{list}");
         let (now, then) = (items(&spec[list]), items(&before[list]));
-        if now.len() != then.len() || now.iter().zip(then).any(|(new, old)| new["name"] != old["name"]) {
-            let detail = "containers may not be added, removed, renamed or reordered on resize";
-            problems.push(Problem::forbidden(path, detail));
+        if now.len() != then.len() {
+            let detail = format!("{list} may not be added or removed on resize");
+            problems.push(Problem::forbidden(path, &detail));
+            return problems;
+        }
+        if let Some(index) = now.iter().zip(then).position(|(new, old)| new["name"] != old["name"]) {
+            let detail = format!("{list} may not be renamed or reordered on resize");
+            problems.push(Problem::forbidden(format!("{path}[{index}].name"), &detail));
             return problems;
         }
         for (index, (container, old)) in now.iter().zip(then).enumerate() {

@@ -298,12 +298,12 @@ fn deployments_and_replica_sets() {
     check(
         "{kind: Deployment, metadata: {name: a, namespace: b}, spec: {selector: {matchExpressions: [{key: a, operator: In}, {key: b, operator: Likes}]}, strategy: {rollingUpdate: {maxSurge: x, maxUnavailable: 101%}}, template: {spec: {containers: [{name: a, image: x}]}}}}",
         expect![[r#"
-        spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'
-        spec.selector.matchExpressions[1].operator: Invalid value: "Likes": not a valid selector operator
-        spec.template.metadata.labels: Invalid value: {}: `selector` does not match template `labels`
-        spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%
-        spec.strategy.rollingUpdate.maxSurge: Invalid value: "x": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')
-    "#]],
+            spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'
+            spec.selector.matchExpressions[1].operator: Invalid value: "Likes": not a valid selector operator
+            spec.template.metadata.labels: Invalid value: {}: `selector` does not match template `labels`
+            spec.strategy.rollingUpdate.maxSurge: Invalid value: "x": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')
+            spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%
+        "#]],
     );
     check(
         "{kind: ReplicaSet, metadata: {name: a, namespace: b}, spec: {selector: {matchLabels: {a: b}}}}",
