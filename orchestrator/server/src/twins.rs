@@ -15,11 +15,7 @@ fn is_hub(entry: &Entry) -> bool {
 /// From what the client sent to what is stored.
 pub fn to_hub(entry: &Entry, mut value: Value) -> Value {
     if !is_hub(entry) {
-        value = match conversion(entry.kind) {
-            Some(conversion) => (conversion.to_hub)(value),
-            None => value,
-        };
-        relabel(&mut value, entry.hub);
+        value = converted(value, conversion(entry.kind).map(|conversion| conversion.to_hub), entry.hub);
     }
     value
 }
@@ -27,11 +23,7 @@ pub fn to_hub(entry: &Entry, mut value: Value) -> Value {
 /// From what is stored to what the client asked for.
 pub fn from_hub(entry: &Entry, mut value: Value) -> Value {
     if !is_hub(entry) {
-        value = match conversion(entry.kind) {
-            Some(conversion) => (conversion.from_hub)(value),
-            None => value,
-        };
-        relabel(&mut value, entry.kind);
+        value = converted(value, conversion(entry.kind).map(|conversion| conversion.from_hub), entry.kind);
     }
     value
 }
@@ -57,8 +49,16 @@ fn conversion(kind: &Kind) -> Option<&'static Conversion> {
     CONVERSIONS.iter().find(|conversion| std::ptr::eq(conversion.twin, kind))
 }
 
-fn relabel(value: &mut Value, kind: &Kind) {
+/// The object as another kind's, in the shape that its type prints. Twins that differ in name alone need no more than that.
+fn converted(mut value: Value, conversion: Option<fn(Value) -> Value>, kind: &Kind) -> Value {
+    if let Some(conversion) = conversion {
+        value = conversion(value);
+        if let Some(ty) = amphipod_schema::table().by_name(kind.schema) {
+            amphipod_schema::prune_empty(&mut value, ty);
+        }
+    }
     value["apiVersion"] = api_version(kind).into();
+    value
 }
 
 /// The frame as this kind's version; the hub's own is shared as it is.

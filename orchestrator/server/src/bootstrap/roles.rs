@@ -316,6 +316,7 @@ const CONTROLLERS: &[(&str, &[Rule])] = &[
             ("core", "persistentvolumes,persistentvolumeclaims,nodes,pods", READ),
             ("core", "nodes/status", "patch,update"),
             ("storage.k8s.io", "volumeattachments", ALL),
+            ("storage.k8s.io", "csidrivers,csinodes", READ),
         ],
     ),
     (

@@ -15,6 +15,7 @@ async fn an_autoscaler_is_one_object_in_two_versions() {
     let (_, made) = send(&server, &format!("POST {v1}"), body).await;
     assert_eq!(made["apiVersion"], "autoscaling/v1");
     assert_eq!(made["spec"]["targetCPUUtilizationPercentage"], 80);
+    assert_eq!(made["status"], json!({ "currentReplicas": 0, "desiredReplicas": 0 }));
     let (_, seen) = send(&server, &format!("GET {v2}/a"), json!(null)).await;
     assert_eq!(seen["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 80);
     let pods = json!({ "type": "Pods", "pods": { "metric": { "name": "hits" },
@@ -24,7 +25,8 @@ async fn an_autoscaler_is_one_object_in_two_versions() {
     let (_, seen) = send(&server, &format!("GET {v1}/a"), json!(null)).await;
     expect![[r#"[{"pods":{"metricName":"hits","targetAverageValue":"3"},"type":"Pods"}]"#]]
         .assert_eq(seen["metadata"]["annotations"]["autoscaling.alpha.kubernetes.io/metrics"].as_str().unwrap());
-    let (_, relabelled) = send(&server, &format!("PATCH {v1}/a"), json!({ "metadata": { "labels": { "a": "b" } } })).await;
+    let (_, relabelled) =
+        send(&server, &format!("PATCH {v1}/a"), json!({ "metadata": { "labels": { "a": "b" } } })).await;
     assert_eq!(relabelled["metadata"]["labels"]["a"], "b");
     let (_, kept) = send(&server, &format!("GET {v2}/a"), json!(null)).await;
     assert_eq!(kept["spec"]["metrics"], json!([pods]));
@@ -47,7 +49,15 @@ async fn an_event_is_one_object_in_two_groups() {
     assert_eq!(list["items"][0]["note"], "hello");
     let (_, none) = send(&server, &format!("GET {newer}?fieldSelector=regarding.name%3Dq"), json!(null)).await;
     assert_eq!(none["items"], json!([]));
-    check(&server, &format!("PATCH {newer}/e"), json!({ "note": "other" }), expect![[r#"422 Invalid Event.events.k8s.io "e" is invalid: message: Invalid value: "other": field is immutable"#]]).await;
+    check(
+        &server,
+        &format!("PATCH {newer}/e"),
+        json!({ "note": "other" }),
+        expect![[
+            r#"422 Invalid Event.events.k8s.io "e" is invalid: message: Invalid value: "other": field is immutable"#
+        ]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -62,9 +72,16 @@ async fn an_eviction_asks_the_budget() {
         send(&server, &format!("PATCH {pods}/{name}/status"), status).await;
     }
     let spec = json!({ "minAvailable": 1, "selector": { "matchLabels": { "app": "a" } } });
-    check(&server, &format!("POST {budgets}"), json!({ "metadata": { "name": "b" }, "spec": spec }), expect!["201 PodDisruptionBudget/b"]).await;
+    check(
+        &server,
+        &format!("POST {budgets}"),
+        json!({ "metadata": { "name": "b" }, "spec": spec }),
+        expect!["201 PodDisruptionBudget/b"],
+    )
+    .await;
     let evict = |name: &str| {
-        let body = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name, "namespace": "d" } });
+        let body =
+            json!({ "apiVersion": "policy/v1", "kind": "Eviction", "metadata": { "name": name, "namespace": "d" } });
         (format!("POST {pods}/{name}/eviction"), body)
     };
     let (line, body) = evict("p");
@@ -75,8 +92,10 @@ async fn an_eviction_asks_the_budget() {
         json!({ "retryAfterSeconds": 10, "causes": [{ "reason": "DisruptionBudget",
             "message": "The disruption budget b is still being processed by the server." }] })
     );
-    let counts = |allowed: i64| json!({ "status": { "observedGeneration": 1, "disruptionsAllowed": allowed,
-        "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2 } });
+    let counts = |allowed: i64| {
+        json!({ "status": { "observedGeneration": 1, "disruptionsAllowed": allowed,
+        "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2 } })
+    };
     send(&server, &format!("PATCH {budgets}/b/status"), counts(1)).await;
     let mut dry = body.clone();
     dry["deleteOptions"] = json!({ "dryRun": ["All"] });
@@ -101,9 +120,11 @@ async fn a_pod_is_resized_and_looked_into_by_subresources() {
     let mut body = pod("p");
     body["spec"]["containers"][0]["resources"] = json!({ "requests": { "cpu": "100m" } });
     send(&server, &format!("POST {pods}"), body.clone()).await;
-    let resized = |cpu: &str| json!([{ "name": "c", "image": "i", "imagePullPolicy": "Always",
+    let resized = |cpu: &str| {
+        json!([{ "name": "c", "image": "i", "imagePullPolicy": "Always",
         "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
-        "resources": { "requests": { "cpu": cpu } } }]);
+        "resources": { "requests": { "cpu": cpu } } }])
+    };
     let (_, bigger) =
         send(&server, &format!("PATCH {pods}/p/resize"), json!({ "spec": { "containers": resized("200m") } })).await;
     assert_eq!(bigger["spec"]["containers"][0]["resources"]["requests"]["cpu"], "200m");
@@ -131,7 +152,13 @@ async fn the_parts_of_the_control_plane_are_well() {
     let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].clone()).collect();
     assert_eq!(names, ["scheduler", "controller-manager", "etcd-0"]);
     check(&server, "GET /api/v1/componentstatuses/etcd-0", json!(null), expect!["200 ComponentStatus/etcd-0"]).await;
-    check(&server, "GET /api/v1/componentstatuses/x", json!(null), expect![[r#"404 NotFound componentstatuses "x" not found"#]]).await;
+    check(
+        &server,
+        "GET /api/v1/componentstatuses/x",
+        json!(null),
+        expect![[r#"404 NotFound componentstatuses "x" not found"#]],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -146,4 +173,6 @@ async fn a_job_is_replaced_by_the_manifest_it_was_made_from() {
     assert_eq!(made["spec"]["selector"], json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } }));
     assert_eq!(made["metadata"]["labels"]["job-name"], "j");
     check(&server, &format!("PUT {jobs}/j"), body, expect!["200 Job/j"]).await;
+    let (_, orphaned) = send(&server, &format!("DELETE {jobs}/j"), json!(null)).await;
+    assert_eq!(orphaned["metadata"]["finalizers"], json!(["orphan"]));
 }

@@ -288,7 +288,10 @@ mod tests {
         assert_eq!(v1["spec"], json!({ "maxReplicas": 3, "targetCPUUtilizationPercentage": 50 }));
         assert_eq!(v1["status"], json!({ "desiredReplicas": 1, "currentCPUUtilizationPercentage": 12 }));
         let annotation = |name: &str| v1["metadata"]["annotations"][name].as_str().unwrap().to_owned();
-        expect_test::expect![[r#"{"ScaleUp":{"Policies":[{"PeriodSeconds":15,"Type":"Pods","Value":4}],"SelectPolicy":"Max"}}"#]].assert_eq(&annotation(BEHAVIOR));
+        expect_test::expect![[
+            r#"{"ScaleUp":{"Policies":[{"PeriodSeconds":15,"Type":"Pods","Value":4}],"SelectPolicy":"Max"}}"#
+        ]]
+        .assert_eq(&annotation(BEHAVIOR));
         expect_test::expect![[r#"[{"pods":{"metricName":"hits","selector":{"matchLabels":{"a":"b"}},"targetAverageValue":"10"},"type":"Pods"},{"containerResource":{"container":"c","name":"memory","targetAverageUtilization":70},"type":"ContainerResource"},{"object":{"metricName":"rps","target":{"kind":"Ingress","name":"i"},"targetValue":"2k"},"type":"Object"},{"external":{"metricName":"queue","targetAverageValue":"30","targetValue":"0"},"type":"External"}]"#]].assert_eq(&annotation(METRICS));
         expect_test::expect![[r#"[{"resource":{"currentAverageUtilization":12,"currentAverageValue":"30m","name":"cpu"},"type":"Resource"}]"#]].assert_eq(&annotation(CURRENT_METRICS));
         expect_test::expect![[r#"[{"status":"True","type":"AbleToScale"}]"#]].assert_eq(&annotation(CONDITIONS));

@@ -48,7 +48,9 @@ fn autoscalers() {
             status: {}
         "#]],
     );
-    becomes(&format!("{{{V1}, metadata: {{name: x}}, spec: {{maxReplicas: 3}}}}"), expect![[r#"
+    becomes(
+        &format!("{{{V1}, metadata: {{name: x}}, spec: {{maxReplicas: 3}}}}"),
+        expect![[r#"
         metadata:
           name: x
         spec:
@@ -56,7 +58,8 @@ fn autoscalers() {
           minReplicas: 1
           targetCPUUtilizationPercentage: 80
         status: {}
-    "#]]);
+    "#]],
+    );
     becomes(
         &format!(
             "{{{V1}, metadata: {{name: x, annotations: {{autoscaling.alpha.kubernetes.io/conditions: '[]', autoscaling.alpha.kubernetes.io/metrics: '[{{\"type\":\"Pods\",\"pods\":{{\"metricName\":\"hits\",\"targetAverageValue\":\"3\"}}}}]'}}}}, spec: {{maxReplicas: 3}}}}"
@@ -78,13 +81,16 @@ fn autoscalers() {
 fn rules_of_autoscalers() {
     let check = |spec: &str, expect| refused(&format!("{{{V2}, {METADATA}, spec: {{{spec}}}}}"), expect);
     check(&format!("maxReplicas: 3, {TARGET}"), expect![[""]]);
-    check("minReplicas: 0, maxReplicas: 0", expect![[r#"
+    check(
+        "minReplicas: 0, maxReplicas: 0",
+        expect![[r#"
         spec.minReplicas: Invalid value: 0: must be greater than or equal to 1
         spec.maxReplicas: Invalid value: 0: must be greater than 0
         spec.scaleTargetRef.kind: Required value
         spec.scaleTargetRef.name: Required value
         spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas
-    "#]]);
+    "#]],
+    );
     check(
         &format!(
             "{TARGET}, minReplicas: 3, maxReplicas: 2, metrics: [{{}}, {{type: Resource}}, {{type: Pods, pods: {{target: {{type: Odd, averageValue: '0'}}}}, resource: {{}}}}, {{type: Resource, resource: {{name: cpu, target: {{type: Utilization, averageUtilization: 0, averageValue: '1'}}}}}}]"
@@ -154,17 +160,24 @@ fn events_of_the_newer_group_are_the_same_under_other_names() {
         "{{{EVENT}, {METADATA}, type: Normal, action: Start, reason: Started, regarding: {{kind: Pod, name: p, namespace: n}}, reportingController: c.d/e, reportingInstance: i, eventTime: '2026-01-01T11:59:00.000000Z'}}"
     );
     refused(&good, expect![[""]]);
-    refused_update(&good, "{note: other, series: {count: 2}}", expect![[r#"
+    refused_update(
+        &good,
+        "{note: other, series: {count: 2}}",
+        expect![[r#"
         message: Invalid value: "other": field is immutable
-    "#]]);
-    refused(&format!("{{{EVENT}, {METADATA}, type: Odd, deprecatedCount: 3, series: {{count: 1}}}}"), expect![[r#"
+    "#]],
+    );
+    refused(
+        &format!("{{{EVENT}, {METADATA}, type: Odd, deprecatedCount: 3, series: {{count: 1}}}}"),
+        expect![[r#"
         involvedObject.namespace: Invalid value: "": does not match event.namespace
         series.count: Invalid value: "": should be at least 2
         series.lastObservedTime: Required value
         eventTime: Required value
         type: Invalid value: "": has invalid value: Odd
         count: Invalid value: "": needs to be unset
-    "#]]);
+    "#]],
+    );
     refused(
         &format!(
             "{{kind: Event, {METADATA}, involvedObject: {{namespace: other}}, eventTime: '2026-01-01T11:59:00.000000Z'}}"

@@ -18,7 +18,9 @@ fn cron_job(fields: &str) -> String {
 
 #[test]
 fn a_job_gets_a_selector_of_its_own() {
-    becomes(&job(""), expect![[r#"
+    becomes(
+        &job(""),
+        expect![[r#"
         metadata:
           labels:
             batch.kubernetes.io/controller-uid: u
@@ -60,7 +62,8 @@ fn a_job_gets_a_selector_of_its_own() {
               securityContext: {}
               terminationGracePeriodSeconds: 30
         status: {}
-    "#]]);
+    "#]],
+    );
     becomes(
         "{kind: Job, metadata: {name: x, uid: u}, spec: {parallelism: 2, manualSelector: true, backoffLimitPerIndex: 1, podFailurePolicy: {rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}]}, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}}}}",
         expect![[r#"
@@ -98,20 +101,29 @@ fn a_job_gets_a_selector_of_its_own() {
 #[test]
 fn rules_of_jobs() {
     refused(&job(""), expect![[""]]);
-    refused(&job("completions: -1, backoffLimitPerIndex: 1, maxFailedIndexes: 2, managedBy: me,"), expect![[r#"
+    refused(
+        &job("completions: -1, backoffLimitPerIndex: 1, maxFailedIndexes: 2, managedBy: me,"),
+        expect![[r#"
         spec.completions: Invalid value: -1: must be greater than or equal to 0
         spec.managedBy: Invalid value: "me": must be a domain-prefixed path (such as "acme.io/foo")
         spec.backoffLimitPerIndex: Invalid value: 1: requires indexed completion mode
         spec.maxFailedIndexes: Invalid value: 2: requires indexed completion mode
-    "#]]);
-    refused(&job("completionMode: Indexed, parallelism: 100001,"), expect![[r#"
+    "#]],
+    );
+    refused(
+        &job("completionMode: Indexed, parallelism: 100001,"),
+        expect![[r#"
         spec.parallelism: Invalid value: 100001: must be less than or equal to 100000 when completion mode is Indexed
         spec.completions: Required value: when completion mode is Indexed
-    "#]]);
-    refused(&job("completionMode: Odd, podReplacementPolicy: Odd,"), expect![[r#"
+    "#]],
+    );
+    refused(
+        &job("completionMode: Odd, podReplacementPolicy: Odd,"),
+        expect![[r#"
         spec.completionMode: Unsupported value: "Odd": supported values: "NonIndexed", "Indexed"
         spec.podReplacementPolicy: Unsupported value: "Odd": supported values: "Failed", "TerminatingOrFailed"
-    "#]]);
+    "#]],
+    );
     refused(
         "{kind: Job, metadata: {name: x, namespace: n, uid: u}, spec: {template: {spec: {containers: []}}}}",
         expect![[r#"
@@ -162,13 +174,21 @@ fn rules_of_jobs() {
 #[test]
 fn what_of_a_job_may_change() {
     refused_update(&job(""), "{spec: {parallelism: 3, suspend: true, backoffLimit: 1}}", expect![[""]]);
-    refused_update(&job(""), "{spec: {completions: 3, template: {spec: {hostname: h}}}}", expect![[r#"
+    refused_update(
+        &job(""),
+        "{spec: {completions: 3, template: {spec: {hostname: h}}}}",
+        expect![[r#"
         spec.completions: Invalid value: 3: field is immutable
         spec.template: Invalid value: {"metadata":{"labels":{"batch.kubernetes.io/controller-uid":"u","batch.kubernetes.io/job-name":"x","controller-uid":"u","job-name":"x"}},"spec":{"containers":[{"image":"i:1","imagePullPolicy":"IfNotPresent","name":"c","resources":{},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}],"dnsPolicy":"ClusterFirst","hostname":"h","restartPolicy":"Never","schedulerName":"default-scheduler","securityContext":{},"terminationGracePeriodSeconds":30}}: field is immutable
-    "#]]);
-    refused_update(&job("completionMode: Indexed, completions: 2,"), "{spec: {completions: 3}}", expect![[r#"
+    "#]],
+    );
+    refused_update(
+        &job("completionMode: Indexed, completions: 2,"),
+        "{spec: {completions: 3}}",
+        expect![[r#"
         spec.completions: Invalid value: 3: can only be modified in tandem with spec.parallelism
-    "#]]);
+    "#]],
+    );
     refused_update(
         &job("suspend: true,"),
         "{spec: {template: {metadata: {annotations: {a: b}}, spec: {nodeSelector: {a: b}, affinity: {nodeAffinity: {}}}}}}",
@@ -202,16 +222,22 @@ fn a_cron_job() {
         "#]],
     );
     refused(&cron_job("schedule: '@daily', timeZone: Etc/UTC,"), expect![[""]]);
-    refused(&cron_job("concurrencyPolicy: Odd, startingDeadlineSeconds: -1,"), expect![[r#"
+    refused(
+        &cron_job("concurrencyPolicy: Odd, startingDeadlineSeconds: -1,"),
+        expect![[r#"
         spec.schedule: Required value
         spec.startingDeadlineSeconds: Invalid value: -1: must be greater than or equal to 0
         spec.concurrencyPolicy: Unsupported value: "Odd": supported values: "Allow", "Forbid", "Replace"
-    "#]]);
-    refused(&cron_job("schedule: 'CRON_TZ=UTC * * *', timeZone: 'Nowhere/-x',"), expect![[r#"
+    "#]],
+    );
+    refused(
+        &cron_job("schedule: 'CRON_TZ=UTC * * *', timeZone: 'Nowhere/-x',"),
+        expect![[r#"
         spec.schedule: Invalid value: "CRON_TZ=UTC * * *": expected exactly 5 fields, found 3: [* * *]
         spec.schedule: Invalid value: "CRON_TZ=UTC * * *": cannot use TZ or CRON_TZ in schedule, use timeZone field instead
         spec.timeZone: Invalid value: "Nowhere/-x": unknown time zone Nowhere/-x
-    "#]]);
+    "#]],
+    );
     refused(
         "{kind: CronJob, metadata: {name: a123456789-123456789-123456789-123456789-123456789-xyz, namespace: n}, spec: {schedule: '* * * * *', jobTemplate: {spec: {manualSelector: true, selector: {}, template: {spec: {restartPolicy: OnFailure, containers: [{name: c, image: 'i:1'}]}}}}}}",
         expect![[r#"
@@ -254,12 +280,16 @@ fn rows() {
         x | Running | 0/1 of 4 | 
         x | Suspended | 0/1 | 
         x | Complete | 1/1 | 5s
-        x | Failed | 0/1 | "#]].assert_eq(&rows.join("\n"));
+        x | Failed | 0/1 | "#]]
+    .assert_eq(&rows.join("\n"));
     row(
         &format!(
             "{{kind: CronJob, {metadata}, spec: {{schedule: '* * * * *', suspend: true, timeZone: Etc/UTC, jobTemplate: {{spec: {{{template}}}}}}}, status: {{active: [{{}}], lastScheduleTime: '2026-01-01T11:59:00Z'}}}}"
         ),
         expect!["x | * * * * * | Etc/UTC | True | 1 | 60s | 60m | c | i | <none>"],
     );
-    row(&format!("{{kind: CronJob, {metadata}, spec: {{schedule: '@daily', suspend: false}}}}"), expect!["x | @daily | <none> | False | 0 | <none> | 60m |  |  | <none>"]);
+    row(
+        &format!("{{kind: CronJob, {metadata}, spec: {{schedule: '@daily', suspend: false}}}}"),
+        expect!["x | @daily | <none> | False | 0 | <none> | 60m |  |  | <none>"],
+    );
 }

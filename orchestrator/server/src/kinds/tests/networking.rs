@@ -15,9 +15,12 @@ fn rules_of_ingresses() {
         &format!("rules: [{{host: a.b, http: {{paths: [{{path: /, pathType: Prefix, {backend}}}]}}}}]"),
         expect![[""]],
     );
-    check("", expect![[r#"
+    check(
+        "",
+        expect![[r#"
         spec: Invalid value: "null": either `defaultBackend` or `rules` must be specified
-    "#]]);
+    "#]],
+    );
     check(
         &format!(
             "rules: [{{host: 10.0.0.1, http: {{paths: [{{path: a//b/.., pathType: Exact, {backend}}}, {{{backend}}}, {{pathType: Odd, path: /, {backend}}}]}}}}, {{host: '*.*', http: {{}}}}]"
@@ -70,17 +73,23 @@ fn classes_of_ingresses() {
     );
     let check = |spec: &str, expect| refused(&format!("{{kind: IngressClass, {CLUSTER}, spec: {{{spec}}}}}"), expect);
     check("controller: a.b/c", expect![[""]]);
-    check("controller: a, parameters: {scope: Namespace}", expect![[r#"
+    check(
+        "controller: a, parameters: {scope: Namespace}",
+        expect![[r#"
         spec.controller: Invalid value: "a": must be a domain-prefixed path (such as "acme.io/foo")
         spec.parameters.kind: Required value: kind is required
         spec.parameters.name: Required value: name is required
         spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'
-    "#]]);
-    check("controller: 'A.b/c d', parameters: {scope: Odd, kind: K, name: p}", expect![[r#"
+    "#]],
+    );
+    check(
+        "controller: 'A.b/c d', parameters: {scope: Odd, kind: K, name: p}",
+        expect![[r#"
         spec.controller: Invalid value: "A.b": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
         spec.controller: Invalid value: "c d": Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')
         spec.parameters.scope: Unsupported value: "Odd": supported values: "Cluster", "Namespace"
-    "#]]);
+    "#]],
+    );
     refused_update(
         &format!("{{kind: IngressClass, {CLUSTER}, spec: {{controller: a.b/c}}}}"),
         "{spec: {controller: a.b/d}}",
@@ -134,15 +143,24 @@ fn policies() {
 fn addresses_and_their_ranges() {
     let check = |spec: &str, expect| refused(&format!("{{kind: ServiceCIDR, {CLUSTER}, spec: {{{spec}}}}}"), expect);
     check("cidrs: [10.0.0.0/24, '2001:db8::/64']", expect![[""]]);
-    check("cidrs: []", expect![[r#"
+    check(
+        "cidrs: []",
+        expect![[r#"
         spec.cidrs: Required value: at least one CIDR required
-    "#]]);
-    check("cidrs: [10.0.0.1/24]", expect![[r#"
+    "#]],
+    );
+    check(
+        "cidrs: [10.0.0.1/24]",
+        expect![[r#"
         spec.cidrs[0]: Invalid value: "10.0.0.1/24": must not have bits set beyond the prefix length
-    "#]]);
-    check("cidrs: [10.0.0.0/24, 10.0.1.0/24]", expect![[r#"
+    "#]],
+    );
+    check(
+        "cidrs: [10.0.0.0/24, 10.0.1.0/24]",
+        expect![[r#"
         spec.cidrs: Invalid value: {"cidrs":["10.0.0.0/24","10.0.1.0/24"]}: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64
-    "#]]);
+    "#]],
+    );
     refused_update(
         &format!("{{kind: ServiceCIDR, {CLUSTER}, spec: {{cidrs: [10.0.0.0/24]}}}}"),
         "{spec: {cidrs: [10.0.1.0/24]}}",
@@ -154,16 +172,22 @@ fn addresses_and_their_ranges() {
         "{kind: IPAddress, metadata: {name: 10.0.0.1}, spec: {parentRef: {resource: services, namespace: n, name: web}}}",
         expect![[""]],
     );
-    refused("{kind: IPAddress, metadata: {name: web}, spec: {parentRef: {group: A}}}", expect![[r#"
+    refused(
+        "{kind: IPAddress, metadata: {name: web}, spec: {parentRef: {group: A}}}",
+        expect![[r#"
         metadata.name: Invalid value: "web": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)
         spec.parentRef.group: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
         spec.parentRef.resource: Required value
         spec.parentRef.name: Required value
-    "#]]);
-    refused("{kind: IPAddress, metadata: {name: '2001:DB8::1'}}", expect![[r#"
+    "#]],
+    );
+    refused(
+        "{kind: IPAddress, metadata: {name: '2001:DB8::1'}}",
+        expect![[r#"
         metadata.name: Invalid value: "2001:DB8::1": must be in canonical form ("2001:db8::1")
         spec.parentRef: Required value
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -50,18 +50,27 @@ fn rules_of_limit_ranges() {
             spec.limits[0].default[cpu]: Invalid value: "1": default value 3 is greater than max value 1
         "#]],
     );
-    check("{type: Odd}, {type: Odd}", expect![[r#"
+    check(
+        "{type: Odd}, {type: Odd}",
+        expect![[r#"
         spec.limits[0].type: Invalid value: "Odd": must be a standard limit type or fully qualified
         spec.limits[1].type: Invalid value: "Odd": must be a standard limit type or fully qualified
         spec.limits[1].type: Duplicate value: "Odd"
-    "#]]);
-    check("{type: Pod, default: {cpu: 1}, max: {pods: 1}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: Pod, default: {cpu: 1}, max: {pods: 1}}",
+        expect![[r#"
         spec.limits[0].max[pods]: Invalid value: "pods": must be a standard resource for containers
         spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'
-    "#]]);
-    check("{type: PersistentVolumeClaim, max: {cpu: 1}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "{type: PersistentVolumeClaim, max: {cpu: 1}}",
+        expect![[r#"
         spec.limits[0].limits: Required value: either minimum or maximum storage value is required, but neither was provided
-    "#]]);
+    "#]],
+    );
     check(
         "{type: Container, max: {cpu: 4}, min: {cpu: 2}, maxLimitRequestRatio: {cpu: 3, memory: 500m}}",
         expect![[r#"
@@ -78,17 +87,23 @@ fn rules_of_quotas() {
         "hard: {pods: 10, requests.cpu: 1, limits.memory: 2Gi, count/jobs.batch: 3, requests.storage: 1Gi, requests.nvidia.com/gpu: 1}",
         expect![[""]],
     );
-    check("hard: {pods: 1500m, odd: 1, services: -1}", expect![[r#"
+    check(
+        "hard: {pods: 1500m, odd: 1, services: -1}",
+        expect![[r#"
         spec.hard[odd]: Invalid value: "odd": must be a standard resource type or fully qualified
         spec.hard[pods]: Invalid value: "1500m": must be an integer
         spec.hard[services]: Invalid value: "-1": must be greater than or equal to 0
-    "#]]);
-    check("hard: {services: 1}, scopes: [BestEffort, NotBestEffort, Odd]", expect![[r#"
+    "#]],
+    );
+    check(
+        "hard: {services: 1}, scopes: [BestEffort, NotBestEffort, Odd]",
+        expect![[r#"
         spec.scopes: Invalid value: ["BestEffort","NotBestEffort","Odd"]: unsupported scope applied to resource
         spec.scopes: Invalid value: ["BestEffort","NotBestEffort","Odd"]: unsupported scope applied to resource
         spec.scopes: Invalid value: ["BestEffort","NotBestEffort","Odd"]: unsupported scope
         spec.scopes: Invalid value: ["BestEffort","NotBestEffort","Odd"]: conflicting scopes
-    "#]]);
+    "#]],
+    );
     check(
         "scopeSelector: {matchExpressions: [{scopeName: PriorityClass, operator: In}, {scopeName: Terminating, operator: In, values: [a]}, {scopeName: PriorityClass, operator: Exists, values: [a]}]}",
         expect![[r#"
@@ -111,15 +126,21 @@ fn rules_of_budgets() {
     let check =
         |spec: &str, expect| refused(&format!("{{kind: PodDisruptionBudget, {METADATA}, spec: {{{spec}}}}}"), expect);
     check("maxUnavailable: 1, selector: {matchLabels: {a: b}}", expect![[""]]);
-    check("minAvailable: 120%, maxUnavailable: -1, unhealthyPodEvictionPolicy: Odd", expect![[r#"
+    check(
+        "minAvailable: 120%, maxUnavailable: -1, unhealthyPodEvictionPolicy: Odd",
+        expect![[r#"
         spec: Invalid value: {"maxUnavailable":-1,"minAvailable":"120%","unhealthyPodEvictionPolicy":"Odd"}: minAvailable and maxUnavailable cannot be both set
         spec.minAvailable: Invalid value: "120%": must not be greater than 100%
         spec.maxUnavailable: Invalid value: -1: must be greater than or equal to 0
         spec.unhealthyPodEvictionPolicy: Unsupported value: "Odd": supported values: "AlwaysAllow", "IfHealthyBudget"
-    "#]]);
-    check("minAvailable: many", expect![[r#"
+    "#]],
+    );
+    check(
+        "minAvailable: many",
+        expect![[r#"
         spec.minAvailable: Invalid value: "many": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -37,7 +37,9 @@ fn volumes_and_claims() {
               phase: Pending
         "#]],
     );
-    becomes("{kind: PersistentVolume, metadata: {name: x}, spec: {hostPath: {path: /x}}}", expect![[r#"
+    becomes(
+        "{kind: PersistentVolume, metadata: {name: x}, spec: {hostPath: {path: /x}}}",
+        expect![[r#"
         metadata:
           name: x
         spec:
@@ -48,7 +50,8 @@ fn volumes_and_claims() {
           volumeMode: Filesystem
         status:
           phase: Pending
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -80,16 +83,24 @@ fn rules_of_claims() {
 #[test]
 fn a_claim_changes_in_size_alone() {
     refused_update(&claim(""), "{spec: {volumeName: v}}", expect![[""]]);
-    refused_update(&claim(""), "{spec: {accessModes: [ReadWriteMany]}}", expect![[r#"
+    refused_update(
+        &claim(""),
+        "{spec: {accessModes: [ReadWriteMany]}}",
+        expect![[r#"
         spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
         - accessModes: ["ReadWriteOnce"]
         + accessModes: ["ReadWriteMany"]
-    "#]]);
-    refused_update(&claim(""), "{spec: {resources: {requests: {storage: 2Gi}}}}", expect![[r#"
+    "#]],
+    );
+    refused_update(
+        &claim(""),
+        "{spec: {resources: {requests: {storage: 2Gi}}}}",
+        expect![[r#"
         spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
         - resources: {"requests":{"storage":"1Gi"}}
         + resources: {"requests":{"storage":"2Gi"}}
-    "#]]);
+    "#]],
+    );
     refused_update(
         &claim(", volumeAttributesClassName: a"),
         "{spec: {volumeAttributesClassName: null}}",
@@ -112,22 +123,31 @@ fn a_claim_changes_in_size_alone() {
 #[test]
 fn rules_of_volumes() {
     refused(&volume(", hostPath: {path: /x}"), expect![[""]]);
-    refused(&volume(", nfs: {}, hostPath: {path: /a/../b}, persistentVolumeReclaimPolicy: Odd"), expect![[r#"
+    refused(
+        &volume(", nfs: {}, hostPath: {path: /a/../b}, persistentVolumeReclaimPolicy: Odd"),
+        expect![[r#"
         spec.persistentVolumeReclaimPolicy: Unsupported value: "Odd": supported values: "Delete", "Recycle", "Retain"
         spec.hostPath.path: Invalid value: "/a/../b": must not contain '..'
         spec.nfs: Forbidden: may not specify more than 1 volume type
-    "#]]);
-    refused(&volume(", local: {path: /x}, volumeAttributesClassName: ''"), expect![[r#"
+    "#]],
+    );
+    refused(
+        &volume(", local: {path: /x}, volumeAttributesClassName: ''"),
+        expect![[r#"
         spec.nodeAffinity: Required value: Local volume requires node affinity
         spec.volumeAttributesClassName: Required value: an empty string is disallowed
         spec.csi: Required value: has to be specified when using volumeAttributesClassName
-    "#]]);
-    refused("{kind: PersistentVolume, metadata: {name: x}, spec: {capacity: {storage: '0', cpu: 1}}}", expect![[r#"
+    "#]],
+    );
+    refused(
+        "{kind: PersistentVolume, metadata: {name: x}, spec: {capacity: {storage: '0', cpu: 1}}}",
+        expect![[r#"
         spec.accessModes: Required value
         spec.capacity: Unsupported value: {"cpu":1,"storage":"0"}: supported values: "storage"
         spec.capacity[storage]: Invalid value: "0": must be greater than zero
         spec: Required value: must specify a volume type
-    "#]]);
+    "#]],
+    );
     refused_update(
         &volume(", hostPath: {path: /x}"),
         "{spec: {hostPath: {path: /y}, volumeMode: Block}}",
@@ -142,14 +162,19 @@ fn rules_of_volumes() {
 
 #[test]
 fn classes_and_drivers() {
-    becomes("{kind: StorageClass, metadata: {name: x}, provisioner: a/b}", expect![[r#"
+    becomes(
+        "{kind: StorageClass, metadata: {name: x}, provisioner: a/b}",
+        expect![[r#"
         metadata:
           name: x
         provisioner: a/b
         reclaimPolicy: Delete
         volumeBindingMode: Immediate
-    "#]]);
-    becomes("{kind: CSIDriver, metadata: {name: x}, spec: {}}", expect![[r#"
+    "#]],
+    );
+    becomes(
+        "{kind: CSIDriver, metadata: {name: x}, spec: {}}",
+        expect![[r#"
         metadata:
           name: x
         spec:
@@ -161,7 +186,8 @@ fn classes_and_drivers() {
           storageCapacity: false
           volumeLifecycleModes:
           - Persistent
-    "#]]);
+    "#]],
+    );
     refused(
         &format!(
             "{{kind: StorageClass, {CLUSTER}, provisioner: 'a//b', reclaimPolicy: Recycle, volumeBindingMode: Odd, parameters: {{'': a}}}}"
@@ -202,10 +228,13 @@ fn classes_and_drivers() {
             spec.attachedRequired: Invalid value: false: field is immutable
         "#]],
     );
-    refused(&format!("{{kind: VolumeAttributesClass, {CLUSTER}}}"), expect![[r#"
+    refused(
+        &format!("{{kind: VolumeAttributesClass, {CLUSTER}}}"),
+        expect![[r#"
         driverName: Required value
         parameters: Required value: must contain at least one key/value pair
-    "#]]);
+    "#]],
+    );
     refused_update(
         &format!("{{kind: VolumeAttributesClass, {CLUSTER}, driverName: a, parameters: {{a: b}}}}"),
         "{driverName: b, parameters: {a: c}}",
@@ -227,14 +256,20 @@ fn classes_and_drivers() {
             spec.drivers[1]: Invalid value: "": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
         "#]],
     );
-    refused(&format!("{{kind: CSIStorageCapacity, {METADATA}, storageClassName: A, capacity: '-1'}}"), expect![[r#"
+    refused(
+        &format!("{{kind: CSIStorageCapacity, {METADATA}, storageClassName: A, capacity: '-1'}}"),
+        expect![[r#"
         storageClassName: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
         capacity: Invalid value: "-1": must be greater than or equal to 0
-    "#]]);
-    refused(&format!("{{kind: VolumeAttachment, {CLUSTER}, spec: {{nodeName: n, source: {{}}}}}}"), expect![[r#"
+    "#]],
+    );
+    refused(
+        &format!("{{kind: VolumeAttachment, {CLUSTER}, spec: {{nodeName: n, source: {{}}}}}}"),
+        expect![[r#"
         spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName
         spec.attacher: Required value
-    "#]]);
+    "#]],
+    );
     refused(
         &format!(
             "{{kind: VolumeAttachment, {CLUSTER}, spec: {{attacher: a, nodeName: n, source: {{inlineVolumeSpec: {{accessModes: [ReadWriteOnce], nfs: {{server: a, path: /b}}}}}}}}}}"
@@ -271,7 +306,10 @@ fn rows() {
         expect!["x | true | false | false | a | false | Persistent,Ephemeral | 60m"],
     );
     row(&format!("{{kind: CSINode, {CLUSTER}, spec: {{drivers: [{{}}, {{}}]}}}}"), expect!["x | 2 | 60m"]);
-    row(&format!("{{kind: CSIStorageCapacity, {METADATA}, storageClassName: fast, capacity: 1Gi}}"), expect!["x | fast | 1Gi"]);
+    row(
+        &format!("{{kind: CSIStorageCapacity, {METADATA}, storageClassName: fast, capacity: 1Gi}}"),
+        expect!["x | fast | 1Gi"],
+    );
     row(
         &format!(
             "{{kind: VolumeAttachment, {CLUSTER}, spec: {{attacher: a, nodeName: n, source: {{persistentVolumeName: v}}}}, status: {{attached: true}}}}"

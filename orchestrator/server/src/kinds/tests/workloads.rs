@@ -15,7 +15,9 @@ fn set(kind: &str, fields: &str) -> String {
 
 #[test]
 fn a_daemon_set_counts_its_templates_in_an_annotation() {
-    becomes("{kind: DaemonSet, metadata: {name: x}, spec: {}, status: {numberReady: 3}}", expect![[r#"
+    becomes(
+        "{kind: DaemonSet, metadata: {name: x}, spec: {}, status: {numberReady: 3}}",
+        expect![[r#"
         metadata:
           annotations:
             deprecated.daemonset.template.generation: '1'
@@ -28,7 +30,8 @@ fn a_daemon_set_counts_its_templates_in_an_annotation() {
               maxUnavailable: 1
             type: RollingUpdate
         status: {}
-    "#]]);
+    "#]],
+    );
     let (kind, old) = created(&set("DaemonSet", ""));
     let annotation = |object: &serde_json::Value| {
         object["metadata"]["annotations"]["deprecated.daemonset.template.generation"].clone()
@@ -44,25 +47,41 @@ fn a_daemon_set_counts_its_templates_in_an_annotation() {
 #[test]
 fn rules_of_daemon_sets() {
     refused(&set("DaemonSet", ""), expect![[""]]);
-    refused(&set("DaemonSet", "updateStrategy: {rollingUpdate: {maxSurge: 1}},"), expect![[r#"
+    refused(
+        &set("DaemonSet", "updateStrategy: {rollingUpdate: {maxSurge: 1}},"),
+        expect![[r#"
         spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero
-    "#]]);
-    refused(&set("DaemonSet", "updateStrategy: {rollingUpdate: {maxUnavailable: 0}},"), expect![[r#"
+    "#]],
+    );
+    refused(
+        &set("DaemonSet", "updateStrategy: {rollingUpdate: {maxUnavailable: 0}},"),
+        expect![[r#"
         spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0
-    "#]]);
-    refused(&set("DaemonSet", "updateStrategy: {type: Never},"), expect![[r#"
+    "#]],
+    );
+    refused(
+        &set("DaemonSet", "updateStrategy: {type: Never},"),
+        expect![[r#"
         spec.updateStrategy: Unsupported value: "Never": supported values: "RollingUpdate", "OnDelete"
-    "#]]);
-    refused("{kind: DaemonSet, metadata: {name: x, namespace: n}, spec: {selector: {}}}", expect![[r#"
+    "#]],
+    );
+    refused(
+        "{kind: DaemonSet, metadata: {name: x, namespace: n}, spec: {selector: {}}}",
+        expect![[r#"
         spec.selector: Invalid value: {}: empty selector is invalid for daemonset
         spec.template.spec.containers: Required value
         spec.template.spec.restartPolicy: Required value
         spec.template.spec.dnsPolicy: Required value
         spec.template.spec.restartPolicy: Unsupported value: "": supported values: "Always"
-    "#]]);
-    refused_update(&set("DaemonSet", ""), "{spec: {selector: {matchLabels: {app: b}}}}", expect![[r#"
+    "#]],
+    );
+    refused_update(
+        &set("DaemonSet", ""),
+        "{spec: {selector: {matchLabels: {app: b}}}}",
+        expect![[r#"
         spec.selector: Invalid value: {"matchLabels":{"app":"b"}}: field is immutable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -137,13 +156,20 @@ fn rules_of_stateful_sets() {
             spec.ordinals.start: Invalid value: -1: must be greater than or equal to 0
         "#]],
     );
-    refused(&set("StatefulSet", "updateStrategy: {type: OnDelete, rollingUpdate: {partition: 1}},"), expect![[r#"
+    refused(
+        &set("StatefulSet", "updateStrategy: {type: OnDelete, rollingUpdate: {partition: 1}},"),
+        expect![[r#"
         spec.updateStrategy.rollingUpdate: Invalid value: {"partition":1}: only allowed for updateStrategy 'RollingUpdate'
-    "#]]);
+    "#]],
+    );
     refused_update(&set("StatefulSet", ""), "{spec: {replicas: 3, template: {spec: {hostname: h}}}}", expect![[""]]);
-    refused_update(&set("StatefulSet", ""), "{spec: {serviceName: other}}", expect![[r#"
+    refused_update(
+        &set("StatefulSet", ""),
+        "{spec: {serviceName: other}}",
+        expect![[r#"
         spec: Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -174,10 +200,13 @@ fn a_replication_controller_takes_selector_and_labels_from_its_template() {
               replicas: 0
         "#]],
     );
-    refused("{kind: ReplicationController, metadata: {name: x, namespace: n}, spec: {}}", expect![[r#"
+    refused(
+        "{kind: ReplicationController, metadata: {name: x, namespace: n}, spec: {}}",
+        expect![[r#"
         spec.selector: Required value
         spec.template: Required value
-    "#]]);
+    "#]],
+    );
     refused(
         "{kind: ReplicationController, metadata: {name: x, namespace: n}, spec: {selector: {b: c}, template: {metadata: {labels: {app: a}}, spec: {restartPolicy: Never, containers: [{name: c, image: 'i:1'}]}}}}",
         expect![[r#"
@@ -226,21 +255,33 @@ fn a_resize_changes_cpu_and_memory_alone() {
         "[{name: c, image: 'i:1', resources: {requests: {cpu: 200m, memory: 32Mi}, limits: {cpu: 1}}}]",
         expect![[""]],
     );
-    check("[{name: c, image: 'i:1', resources: {requests: {cpu: 200m}}}]", expect![[r#"
+    check(
+        "[{name: c, image: 'i:1', resources: {requests: {cpu: 200m}}}]",
+        expect![[r#"
         spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed
-    "#]]);
-    check("[{name: c, image: 'i:2', resources: {requests: {cpu: 100m, memory: 64Mi}}}]", expect![[r#"
+    "#]],
+    );
+    check(
+        "[{name: c, image: 'i:2', resources: {requests: {cpu: 100m, memory: 64Mi}}}]",
+        expect![[r#"
         spec: Forbidden: only cpu and memory resources are mutable
         - containers: [{"image":"i:1","imagePullPolicy":"IfNotPresent","name":"c","resources":{"requests":{"cpu":"100m","memory":"64Mi"}},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}]
         + containers: [{"image":"i:2","imagePullPolicy":"IfNotPresent","name":"c","resources":{"requests":{"cpu":"100m","memory":"64Mi"}},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}]
-    "#]]);
-    check("[{name: c, image: 'i:1', resources: {limits: {cpu: 100m, memory: 64Mi}}}]", expect![[r#"
+    "#]],
+    );
+    check(
+        "[{name: c, image: 'i:1', resources: {limits: {cpu: 100m, memory: 64Mi}}}]",
+        expect![[r#"
         spec: Invalid value: "Guaranteed": Pod QOS Class may not change as a result of resizing
-    "#]]);
-    check("[{name: d, image: 'i:1'}]", expect![[r#"
+    "#]],
+    );
+    check(
+        "[{name: d, image: 'i:1'}]",
+        expect![[r#"
         spec: Invalid value: "BestEffort": Pod QOS Class may not change as a result of resizing
         spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -255,11 +296,16 @@ fn ephemeral_containers_are_added_and_never_taken_away() {
         expect.assert_eq(&shown(&problems));
     };
     check("[{name: e, image: 'i:1'}, {name: f, image: 'i:1', targetContainerName: c}]", expect![[""]]);
-    check("[]", expect![[r#"
+    check(
+        "[]",
+        expect![[r#"
         spec.ephemeralContainers: Forbidden: existing ephemeral containers "e" may not be removed
 
-    "#]]);
-    check("[{name: e, image: 'i:2'}, {name: c, targetContainerName: z, ports: [{containerPort: 1}]}]", expect![[r#"
+    "#]],
+    );
+    check(
+        "[{name: e, image: 'i:2'}, {name: c, targetContainerName: z, ports: [{containerPort: 1}]}]",
+        expect![[r#"
         spec.ephemeralContainers[1].name: Duplicate value: "c"
         spec.ephemeralContainers[1].image: Required value
         spec.ephemeralContainers[1].targetContainerName: Not found: "z"
@@ -267,5 +313,6 @@ fn ephemeral_containers_are_added_and_never_taken_away() {
         spec.ephemeralContainers: Forbidden: existing ephemeral containers "e" may not be changed
         - image: "i:1"
         + image: "i:2"
-    "#]]);
+    "#]],
+    );
 }
