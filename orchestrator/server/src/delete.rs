@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::body::{self, Expected};
 use crate::call::{Call, FieldValidation, WriteOptions, text};
 use crate::forms;
-use crate::kinds::Problem;
+use crate::kinds::{Kind, Problem};
 use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::reply::{self, Status};
 use crate::seams::{AdmissionRequest, Operation};
@@ -152,14 +152,11 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
         guards: Vec::new(),
         ops: Vec::new(),
         explain: Vec::new(),
-        warnings: Vec::new(),
+        warnings: warnings(kind, options),
     };
     write::admit(server, &mut request).await?;
     write::confirm(server, &mut request).await?;
     let step = plan(&old, options, now);
-    if kind.kind == "Job" && options.policy.is_none() {
-        request.warnings.push(PODS_STAY.to_owned());
-    }
     if kind.kind == "Namespace" && step == Step::Pending {
         return Err(Status::conflict(kind, name, NAMESPACE_IS_ENDING));
     }
@@ -199,6 +196,12 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
             None => Err(Status::store(error, kind, name)),
         },
     }
+}
+
+/// What a client may not have thought of.
+fn warnings(kind: &Kind, options: &Options) -> Vec<String> {
+    let pods_stay = kind.kind == "Job" && options.policy.is_none();
+    pods_stay.then(|| PODS_STAY.to_owned()).into_iter().collect()
 }
 
 fn check_preconditions(call: &Call, options: &Options, stored: &Object) -> Result<(), Status> {

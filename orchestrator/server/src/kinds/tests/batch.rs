@@ -16,6 +16,7 @@ fn cron_job(fields: &str) -> String {
     )
 }
 
+// tidy: long because it is a table
 #[test]
 fn a_job_gets_a_selector_of_its_own() {
     becomes(
@@ -98,6 +99,7 @@ fn a_job_gets_a_selector_of_its_own() {
     );
 }
 
+// tidy: long because it is a table
 #[test]
 fn rules_of_jobs() {
     refused(&job(""), expect![[""]]);

@@ -160,6 +160,7 @@ fn rules_of_volumes() {
     );
 }
 
+// tidy: long because it is a table
 #[test]
 fn classes_and_drivers() {
     becomes(
