@@ -24,6 +24,9 @@ const fn served(scope: Scope, group: &'static str, kind: &'static str, plural: &
 }
 
 const APPS: &str = "apps";
+const BATCH: &str = "batch";
+const NETWORKING: &str = "networking.k8s.io";
+const STORAGE: &str = "storage.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Pods end gracefully, so a namespace waits for them before it takes away what they live on.
@@ -41,18 +44,43 @@ pub const ALL: &[Served] = &[
     served(Namespaced, "", "Secret", "secrets"),
     served(Namespaced, "", "ServiceAccount", "serviceaccounts"),
     served(Namespaced, "", "PodTemplate", "podtemplates"),
+    served(Namespaced, "", "LimitRange", "limitranges"),
+    served(Namespaced, "", "ResourceQuota", "resourcequotas"),
+    served(Namespaced, "", "PersistentVolumeClaim", "persistentvolumeclaims"),
+    served(Namespaced, "", "ReplicationController", "replicationcontrollers"),
     served(Namespaced, APPS, "ReplicaSet", "replicasets"),
     served(Namespaced, APPS, "Deployment", "deployments"),
     served(Namespaced, APPS, "ControllerRevision", "controllerrevisions"),
+    served(Namespaced, APPS, "DaemonSet", "daemonsets"),
+    served(Namespaced, APPS, "StatefulSet", "statefulsets"),
+    Served {
+        version: "v2",
+        ..served(Namespaced, "autoscaling", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+    },
+    served(Namespaced, BATCH, "CronJob", "cronjobs"),
+    served(Namespaced, BATCH, "Job", "jobs"),
     served(Namespaced, "coordination.k8s.io", "Lease", "leases"),
     served(Namespaced, "discovery.k8s.io", "EndpointSlice", "endpointslices"),
+    served(Namespaced, NETWORKING, "Ingress", "ingresses"),
+    served(Namespaced, NETWORKING, "NetworkPolicy", "networkpolicies"),
+    served(Namespaced, "policy", "PodDisruptionBudget", "poddisruptionbudgets"),
     served(Namespaced, RBAC, "Role", "roles"),
     served(Namespaced, RBAC, "RoleBinding", "rolebindings"),
+    served(Namespaced, STORAGE, "CSIStorageCapacity", "csistoragecapacities"),
     served(Cluster, "", "Namespace", "namespaces"),
     served(Cluster, "", "Node", "nodes"),
+    served(Cluster, "", "PersistentVolume", "persistentvolumes"),
+    served(Cluster, NETWORKING, "IngressClass", "ingressclasses"),
+    served(Cluster, NETWORKING, "IPAddress", "ipaddresses"),
+    served(Cluster, NETWORKING, "ServiceCIDR", "servicecidrs"),
     served(Cluster, RBAC, "ClusterRole", "clusterroles"),
     served(Cluster, RBAC, "ClusterRoleBinding", "clusterrolebindings"),
     served(Cluster, "node.k8s.io", "RuntimeClass", "runtimeclasses"),
+    served(Cluster, STORAGE, "CSIDriver", "csidrivers"),
+    served(Cluster, STORAGE, "CSINode", "csinodes"),
+    served(Cluster, STORAGE, "StorageClass", "storageclasses"),
+    served(Cluster, STORAGE, "VolumeAttachment", "volumeattachments"),
+    served(Cluster, STORAGE, "VolumeAttributesClass", "volumeattributesclasses"),
     served(Cluster, "scheduling.k8s.io", "PriorityClass", "priorityclasses"),
 ];
 

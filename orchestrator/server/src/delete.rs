@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use crate::body::{self, Expected};
 use crate::call::{Call, FieldValidation, WriteOptions, text};
 use crate::forms;
-use crate::kinds::Problem;
+use crate::kinds::{Kind, Problem};
 use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::reply::{self, Status};
 use crate::seams::{AdmissionRequest, Operation};
@@ -29,8 +29,24 @@ const ORPHAN: &str = "orphan";
 /// What a pod gets that says nothing itself.
 const GRACE_SECONDS: i64 = 30;
 /// Kinds whose removal answers with their last state instead of a Status.
-const GIVE_LAST_STATE: &[&str] =
-    &["Pod", "Service", "ServiceAccount", "PersistentVolume", "PersistentVolumeClaim", "ResourceQuota", "PodTemplate"];
+const GIVE_LAST_STATE: &[&str] = &[
+    "Pod",
+    "Service",
+    "ServiceAccount",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "ResourceQuota",
+    "PodTemplate",
+    "StorageClass",
+    "CSIDriver",
+    "CSINode",
+    "CSIStorageCapacity",
+    "VolumeAttachment",
+    "VolumeAttributesClass",
+];
+/// Kinds whose dependents stay when nobody says what is to become of them.
+const ORPHANING: [(&str, &str); 2] = [("batch/v1", "Job"), ("v1", "ReplicationController")];
+const PODS_STAY: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
 
 /// DeleteOptions, from the body or the address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -136,7 +152,7 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
         guards: Vec::new(),
         ops: Vec::new(),
         explain: Vec::new(),
-        warnings: Vec::new(),
+        warnings: warnings(kind, options),
     };
     write::admit(server, &mut request).await?;
     write::confirm(server, &mut request).await?;
@@ -182,6 +198,12 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
     }
 }
 
+/// What a client may not have thought of.
+fn warnings(kind: &Kind, options: &Options) -> Vec<String> {
+    let pods_stay = kind.kind == "Job" && options.policy.is_none();
+    pods_stay.then(|| PODS_STAY.to_owned()).into_iter().collect()
+}
+
 fn check_preconditions(call: &Call, options: &Options, stored: &Object) -> Result<(), Status> {
     let (kind, name) = (call.kind(), call.name());
     if let Some(uid) = options.uid.as_ref().filter(|uid| **uid != stored.meta.uid) {
@@ -202,7 +224,7 @@ pub fn plan(old: &Value, options: &Options, now: Timestamp) -> Step {
         return plan_again(old, options, before);
     }
     let mut new = old.clone();
-    let finalizers = marked(old, options.policy);
+    let finalizers = marked(old, options.policy.or_else(|| usual_policy(old)));
     set_finalizers(&mut new, &finalizers);
     if stamp::is_terminating(old) {
         return if finalizers.is_empty() { Step::Remove } else { Step::Pending };
@@ -262,6 +284,13 @@ fn grace_of_pod(old: &Value, options: &Options) -> Option<i64> {
     let own = old["spec"]["terminationGracePeriodSeconds"].as_i64();
     let grace = options.grace_seconds.or(own).unwrap_or(GRACE_SECONDS);
     Some(if grace < 0 { 1 } else { grace })
+}
+
+/// What a kind does when neither the client nor a finalizer says it.
+fn usual_policy(old: &Value) -> Option<Policy> {
+    let kind = (text(old, &["apiVersion"]), text(old, &["kind"]));
+    let is_said = stamp::finalizers(old).iter().any(|name| name == FOREGROUND || name == ORPHAN);
+    (!is_said && ORPHANING.contains(&kind)).then_some(Policy::Orphan)
 }
 
 /// The finalizers after the policy had its say.

@@ -1,27 +1,47 @@
 //! The table of all kinds: names, scope, verbs, subresources, defaults, validation, columns, field selectors.
 //! Discovery, OpenAPI, routes, authorization and tables come from it. To add a kind: one file in `kinds/`, one line in [`KINDS`].
 
+mod amounts;
 mod binding;
+pub mod component_status;
 mod config_map;
 mod controller_revision;
+mod cron_job;
+mod csi_driver;
+mod csi_node;
+mod csi_storage_capacity;
+mod daemon_set;
 mod deployment;
 mod descriptions;
 mod endpoint_slice;
 mod endpoints;
-mod event;
+pub mod event;
+pub mod horizontal_pod_autoscaler;
+mod ingress;
+mod ingress_class;
+mod ip_address;
+mod job;
 pub mod json;
 pub mod labels;
 mod lease;
+mod limit_range;
 mod metadata;
 mod names;
 mod namespace;
+mod network_policy;
 mod node;
-mod pod;
+mod persistent_volume;
+mod persistent_volume_claim;
+pub mod pod;
+mod pod_disruption_budget;
 pub mod pod_spec;
 mod pod_template;
 pub mod priority_class;
 mod problem;
 mod replica_set;
+mod replication_controller;
+mod resource_names;
+mod resource_quota;
 mod reviews;
 mod role;
 mod role_binding;
@@ -29,7 +49,12 @@ mod runtime_class;
 mod secret;
 pub mod service;
 mod service_account;
+mod service_cidr;
+mod stateful_set;
+mod storage_class;
 pub mod table;
+mod volume_attachment;
+mod volume_attributes_class;
 mod workload;
 
 use serde_json::Value;
@@ -37,33 +62,58 @@ use serde_json::Value;
 /// Every built-in kind, in discovery order: by group, the core group first, then by plural.
 pub static KINDS: &[&Kind] = &[
     &binding::BINDING,
+    &component_status::COMPONENT_STATUS,
     &config_map::CONFIG_MAP,
     &endpoints::ENDPOINTS,
     &event::EVENT,
+    &limit_range::LIMIT_RANGE,
     &namespace::NAMESPACE,
     &node::NODE,
+    &persistent_volume_claim::PERSISTENT_VOLUME_CLAIM,
+    &persistent_volume::PERSISTENT_VOLUME,
     &pod::POD,
     &pod_template::POD_TEMPLATE,
+    &replication_controller::REPLICATION_CONTROLLER,
+    &resource_quota::RESOURCE_QUOTA,
     &secret::SECRET,
     &service_account::SERVICE_ACCOUNT,
     &service::SERVICE,
     &controller_revision::CONTROLLER_REVISION,
+    &daemon_set::DAEMON_SET,
     &deployment::DEPLOYMENT,
     &replica_set::REPLICA_SET,
+    &stateful_set::STATEFUL_SET,
     &reviews::SELF_SUBJECT_REVIEW,
     &reviews::TOKEN_REVIEW,
     &reviews::LOCAL_SUBJECT_ACCESS_REVIEW,
     &reviews::SELF_SUBJECT_ACCESS_REVIEW,
     &reviews::SELF_SUBJECT_RULES_REVIEW,
     &reviews::SUBJECT_ACCESS_REVIEW,
+    &horizontal_pod_autoscaler::AUTOSCALER_V1,
+    &horizontal_pod_autoscaler::AUTOSCALER_V2,
+    &cron_job::CRON_JOB,
+    &job::JOB,
     &lease::LEASE,
     &endpoint_slice::ENDPOINT_SLICE,
+    &event::reported::REPORTED_EVENT,
+    &ingress_class::INGRESS_CLASS,
+    &ingress::INGRESS,
+    &ip_address::IP_ADDRESS,
+    &network_policy::NETWORK_POLICY,
+    &service_cidr::SERVICE_CIDR,
     &runtime_class::RUNTIME_CLASS,
+    &pod_disruption_budget::POD_DISRUPTION_BUDGET,
     &role_binding::CLUSTER_ROLE_BINDING,
     &role::CLUSTER_ROLE,
     &role_binding::ROLE_BINDING,
     &role::ROLE,
     &priority_class::PRIORITY_CLASS,
+    &csi_driver::CSI_DRIVER,
+    &csi_node::CSI_NODE,
+    &csi_storage_capacity::CSI_STORAGE_CAPACITY,
+    &storage_class::STORAGE_CLASS,
+    &volume_attachment::VOLUME_ATTACHMENT,
+    &volume_attributes_class::VOLUME_ATTRIBUTES_CLASS,
 ];
 
 /// One kind of the API: a struct of facts and pure functions on JSON values.

@@ -11,6 +11,7 @@ pub mod bootstrap;
 mod call;
 pub mod certificates;
 mod codec;
+mod component_status;
 mod compress;
 mod create;
 mod delete;

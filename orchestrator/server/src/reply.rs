@@ -178,8 +178,10 @@ impl Status {
 
     pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: u32) -> Self {
         let mut status = Self::new(429, "TooManyRequests", message);
-        status.retry_after_seconds = Some(retry_after_seconds);
-        status.details = Some(json!({ "retryAfterSeconds": retry_after_seconds }));
+        if retry_after_seconds > 0 {
+            status.retry_after_seconds = Some(retry_after_seconds);
+            status.details = Some(json!({ "retryAfterSeconds": retry_after_seconds }));
+        }
         status
     }
 

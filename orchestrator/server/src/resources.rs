@@ -12,7 +12,9 @@ use crate::pipeline::Caller;
 use crate::reply::Status;
 use crate::route::Route;
 use crate::server::Server;
-use crate::{accept, create, delete, get, list, openapi, patch, paths, reviews, subresources, update, watch};
+use crate::{
+    accept, component_status, create, delete, get, list, openapi, patch, paths, reviews, subresources, update, watch,
+};
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
@@ -60,6 +62,9 @@ async fn dispatch(call: Call, head: http::Request<()>, body: Body) -> Result<Res
         return Err(Status::method_not_allowed());
     }
     if call.entry.resource.is_none() {
+        if call.kind().kind == "ComponentStatus" {
+            return component_status::serve(&call);
+        }
         return reviews::create(call, body).await;
     }
     let single = !head.uri().path().ends_with(&format!("/{}", attributes.resource)) && !attributes.name.is_empty();

@@ -5,6 +5,7 @@ use amphipod_store::Object;
 use crate::kinds::Kind;
 use crate::reply::Status;
 use crate::route::Query;
+use crate::twins;
 
 /// What a list or watch asks for; empty matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,7 +117,8 @@ fn parse_fields(text: &str, kind: &Kind) -> Result<Vec<FieldTerm>, Status> {
         if !known {
             return Err(Status::bad_request(format!("field label not supported: {field}")));
         }
-        terms.push(FieldTerm { field: field.to_owned(), value: unescaped(value), equal });
+        let field = twins::hub_label(kind, field).to_owned();
+        terms.push(FieldTerm { field, value: unescaped(value), equal });
     }
     Ok(terms)
 }

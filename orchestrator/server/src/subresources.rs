@@ -12,6 +12,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::kinds::{Problem, pod};
 use crate::reply::Status;
 use crate::{get, patch, update};
 
@@ -48,7 +49,10 @@ pub fn confine(call: &Call, new: &mut Value, old: &Value) {
         "ephemeralcontainers" => {
             let containers = new["spec"]["ephemeralContainers"].take();
             *new = old.clone();
-            new["spec"]["ephemeralContainers"] = containers;
+            match containers.is_null() {
+                true => drop(new["spec"].as_object_mut().expect("a pod has a spec").remove("ephemeralContainers")),
+                false => new["spec"]["ephemeralContainers"] = containers,
+            }
         }
         "approval" => {
             let conditions = new["status"]["conditions"].take();
@@ -57,6 +61,16 @@ pub fn confine(call: &Call, new: &mut Value, old: &Value) {
         }
         "resize" => resize(new, old),
         _ => {}
+    }
+}
+
+/// What this address may not do to an object, beyond what makes it invalid.
+pub fn problems(call: &Call, new: &Value, old: &Value) -> Vec<Problem> {
+    match call.subresource() {
+        "" => (call.kind().validate_update)(new, old),
+        "ephemeralcontainers" => pod::ephemeral::validate_update(new, old),
+        "resize" => pod::resize::validate(new, old),
+        _ => Vec::new(),
     }
 }
 
@@ -78,13 +92,18 @@ fn only(new: &mut Value, old: &Value, members: &[&str]) {
     *new = kept;
 }
 
+/// Resources of the containers that both sides have, in the old order; a changed set of containers is left to be refused.
 fn resize(new: &mut Value, old: &Value) {
     let mut kept = old.clone();
     for list in ["containers", "initContainers"] {
+        let wanted = new["spec"][list].as_array().cloned().unwrap_or_default();
         let Some(containers) = kept["spec"][list].as_array_mut() else { continue };
-        for container in containers {
-            let wanted = new["spec"][list].as_array().into_iter().flatten();
-            let Some(wanted) = wanted.into_iter().find(|other| other["name"] == container["name"]) else { continue };
+        let names = |containers: &[Value]| containers.iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
+        if names(containers) != names(&wanted) {
+            *containers = wanted;
+            continue;
+        }
+        for (container, wanted) in containers.iter_mut().zip(wanted) {
             for field in ["resources", "resizePolicy"] {
                 if let Some(value) = wanted.get(field) {
                     container[field] = value.clone();

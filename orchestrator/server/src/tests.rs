@@ -2,6 +2,7 @@
 
 mod reading;
 mod serving;
+mod twins;
 mod writing;
 
 use std::sync::Arc;

@@ -154,9 +154,7 @@ fn check_preconditions(call: &Call, new: &Value, stored: &Object) -> Result<(), 
 fn problems(call: &Call, new: &Value, old: &Value) -> Vec<Problem> {
     let kind = call.kind();
     let mut problems = (kind.validate)(new);
-    if call.subresource().is_empty() {
-        problems.extend((kind.validate_update)(new, old));
-    }
+    problems.extend(subresources::problems(call, new, old));
     problems
 }
 

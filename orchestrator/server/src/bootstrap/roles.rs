@@ -316,6 +316,7 @@ const CONTROLLERS: &[(&str, &[Rule])] = &[
             ("core", "persistentvolumes,persistentvolumeclaims,nodes,pods", READ),
             ("core", "nodes/status", "patch,update"),
             ("storage.k8s.io", "volumeattachments", ALL),
+            ("storage.k8s.io", "csidrivers,csinodes", READ),
         ],
     ),
     (
@@ -490,6 +491,14 @@ const CONTROLLERS: &[(&str, &[Rule])] = &[
         &[("core", "services", READ), ("core", "services/status", "patch,update"), ("core", "nodes", READ)],
     ),
     (
+        "service-cidrs-controller",
+        &[
+            ("networking.k8s.io", "servicecidrs", "get,list,patch,update,watch"),
+            ("networking.k8s.io", "servicecidrs/finalizers,servicecidrs/status", "patch,update"),
+            ("networking.k8s.io", "ipaddresses", READ),
+        ],
+    ),
+    (
         "statefulset-controller",
         &[
             ("apps", "statefulsets", READ),
@@ -505,6 +514,13 @@ const CONTROLLERS: &[(&str, &[Rule])] = &[
     ),
     ("ttl-after-finished-controller", &[("batch", "jobs", "delete,get,list,watch")]),
     ("ttl-controller", &[("core", "nodes", "get,list,patch,update,watch")]),
+    (
+        "vac-protection-controller",
+        &[
+            ("core", "persistentvolumeclaims,persistentvolumes", READ),
+            ("storage.k8s.io", "volumeattributesclasses", "get,list,update,watch"),
+        ],
+    ),
 ];
 
 fn controller((name, own): &(&str, &[Rule])) -> [Desired; 2] {

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::json::{child, fill, fill_text, is_set, text};
 use super::table::{AGE, NAME, age, containers, count, name, string, wide};
 use super::{
-    Kind, PLAIN, Problem, SCALE, STATUS, WITH_SPEC, descriptions, drop_status, keep_status, labels, pod_spec, workload,
+    Kind, PLAIN, Problem, SCALE, STATUS, WITH_SPEC, amounts, descriptions, drop_status, keep_status, labels, pod_spec,
+    workload,
 };
 
 pub static DEPLOYMENT: Kind = Kind {
@@ -91,39 +92,18 @@ fn validate_strategy(strategy: &Value) -> Vec<Problem> {
 }
 
 fn validate_rolling(rolling: &Value) -> Vec<Problem> {
+    let path = |field: &str| format!("spec.strategy.rollingUpdate.{field}");
     let mut problems = Vec::new();
     for field in ["maxUnavailable", "maxSurge"] {
-        let path = format!("spec.strategy.rollingUpdate.{field}");
-        match (&rolling[field], amount(&rolling[field])) {
-            (value, None) => {
-                let detail = "a valid percent string must be a numeric string followed by an ending '%' \
-                    (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
-                problems.push(Problem::invalid(path, value.clone(), detail));
-            }
-            (value, Some(..0)) => {
-                problems.push(Problem::invalid(path, value.clone(), "must be greater than or equal to 0"));
-            }
-            (Value::String(share), Some(101..)) if field == "maxUnavailable" => {
-                problems.push(Problem::invalid(path, share.as_str(), "must not be greater than 100%"));
-            }
-            _ => {}
-        }
+        problems.extend(amounts::validate(&rolling[field], &path(field)));
     }
-    if problems.is_empty() && amount(&rolling["maxUnavailable"]) == Some(0) && amount(&rolling["maxSurge"]) == Some(0) {
-        let path = "spec.strategy.rollingUpdate.maxUnavailable";
+    problems.extend(amounts::validate_share(&rolling["maxUnavailable"], &path("maxUnavailable")));
+    let is_none = |field: &str| amounts::amount(&rolling[field]) == Some(0);
+    if problems.is_empty() && is_none("maxUnavailable") && is_none("maxSurge") {
         let value = rolling["maxUnavailable"].clone();
-        problems.push(Problem::invalid(path, value, "may not be 0 when `maxSurge` is 0"));
+        problems.push(Problem::invalid(path("maxUnavailable"), value, "may not be 0 when `maxSurge` is 0"));
     }
     problems
-}
-
-/// A count, or the number before the percent sign.
-fn amount(value: &Value) -> Option<i64> {
-    match value {
-        Value::Null => Some(0),
-        Value::String(share) => share.strip_suffix('%')?.parse::<u32>().ok().map(i64::from),
-        other => other.as_i64(),
-    }
 }
 
 fn row(deployment: &Value, now: i64) -> Vec<Value> {

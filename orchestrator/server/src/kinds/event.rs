@@ -1,11 +1,16 @@
-//! Event, the core/v1 form.
+//! Event, the core/v1 form, which lies in the store. Its twin of events.k8s.io is in `event/reported.rs`.
+
+pub mod reported;
 
 use serde_json::Value;
 
 use super::json::{is_empty, is_set, text};
+use super::problem::invalid_each;
 use super::table::{count, name, since, string, wide};
-use super::{Kind, PLAIN, Problem, Scope, UpdateRules, descriptions, metadata, names};
+use super::{Column, Kind, PLAIN, Problem, Scope, UpdateRules, descriptions, metadata, names};
 
+const WORD_MAX: usize = 128;
+const MESSAGE_MAX: usize = 1024;
 const LABELS: &[&str] = &[
     "involvedObject.kind",
     "involvedObject.namespace",
@@ -31,28 +36,61 @@ pub static EVENT: Kind = Kind {
     validate,
     fields,
     field_labels: LABELS,
-    columns: &[
-        string("Last Seen", descriptions::EVENT_LAST),
-        string("Type", descriptions::EVENT_TYPE),
-        string("Reason", descriptions::EVENT_REASON),
-        string("Object", descriptions::EVENT_OBJECT),
-        wide("Subobject", descriptions::EVENT_FIELD_PATH),
-        wide("Source", descriptions::EVENT_SOURCE),
-        string("Message", descriptions::EVENT_MESSAGE),
-        wide("First Seen", descriptions::EVENT_FIRST),
-        wide("Count", descriptions::EVENT_COUNT),
-        wide("Name", descriptions::NAME),
-    ],
+    columns: COLUMNS,
     row,
     ..PLAIN
 };
 
+const COLUMNS: &[Column] = &[
+    string("Last Seen", descriptions::EVENT_LAST),
+    string("Type", descriptions::EVENT_TYPE),
+    string("Reason", descriptions::EVENT_REASON),
+    string("Object", descriptions::EVENT_OBJECT),
+    wide("Subobject", descriptions::EVENT_FIELD_PATH),
+    wide("Source", descriptions::EVENT_SOURCE),
+    string("Message", descriptions::EVENT_MESSAGE),
+    wide("First Seen", descriptions::EVENT_FIRST),
+    wide("Count", descriptions::EVENT_COUNT),
+    wide("Name", descriptions::NAME),
+];
+
+/// Events that say when they happened name who saw what and where; older ones need not.
 fn validate(event: &Value) -> Vec<Problem> {
     let mut problems = metadata::validate(event, Scope::Namespaced, names::subdomain);
     let (own, involved) = (text(&event["metadata"]["namespace"]), text(&event["involvedObject"]["namespace"]));
-    let fits = if involved.is_empty() { matches!(own, "" | "default" | "kube-system") } else { own == involved };
+    let is_new = is_set(&event["eventTime"]);
+    let fits = match (involved, is_new) {
+        ("", false) => matches!(own, "" | "default"),
+        ("", true) => matches!(own, "default" | "kube-system"),
+        (involved, false) => own == involved,
+        (_, true) => true,
+    };
     if !fits {
         problems.push(Problem::invalid("involvedObject.namespace", involved, "does not match event.namespace"));
+    }
+    if is_new {
+        problems.extend(validate_report(event));
+    }
+    problems
+}
+
+fn validate_report(event: &Value) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let controller = text(&event["reportingComponent"]);
+    if controller.is_empty() {
+        problems.push(Problem::required("reportingController", ""));
+    }
+    problems.extend(invalid_each("reportingController", controller, names::qualified(controller)));
+    for (field, longest) in
+        [("reportingInstance", WORD_MAX), ("action", WORD_MAX), ("reason", WORD_MAX), ("message", MESSAGE_MAX)]
+    {
+        let given = text(&event[field]);
+        if given.is_empty() && field != "message" {
+            problems.push(Problem::required(field, ""));
+        }
+        if given.len() > longest {
+            problems.push(Problem::invalid(field, "", &format!("can have at most {longest} characters")));
+        }
     }
     problems
 }

@@ -17,7 +17,7 @@ pub fn validate(object: &Value, scope: Scope, rule: names::Rule) -> Vec<Problem>
     problems.extend(labels::validate(&metadata["labels"], "metadata.labels"));
     problems.extend(validate_annotations(&metadata["annotations"], "metadata.annotations"));
     problems.extend(validate_owners(&metadata["ownerReferences"]));
-    problems.extend(validate_finalizers(&metadata["finalizers"]));
+    problems.extend(validate_finalizers(&metadata["finalizers"], "metadata.finalizers"));
     problems
 }
 
@@ -120,8 +120,8 @@ fn validate_owners(owners: &Value) -> Vec<Problem> {
     problems
 }
 
-fn validate_finalizers(finalizers: &Value) -> Vec<Problem> {
-    let path = "metadata.finalizers";
+/// Finalizers of an object, or of a namespace's content.
+pub fn validate_finalizers(finalizers: &Value, path: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     let names: Vec<&str> = items(finalizers).iter().map(text).collect();
     for name in &names {

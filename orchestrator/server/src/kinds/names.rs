@@ -1,6 +1,9 @@
 //! What names may look like, with upstream's texts. Each check gives its complaints, none for a good name.
 //! Neighbour: `metadata.rs` applies them to objects.
 
+use super::Problem;
+use super::problem::invalid_each;
+
 /// How the names of a kind are checked.
 pub type Rule = fn(&str) -> Vec<String>;
 
@@ -27,6 +30,12 @@ const CONFIG_KEY_TEXT: &str = "a valid config key must consist of alphanumeric c
     (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 const ENV_TEXT: &str =
     "a valid environment variable name must consist only of printable ASCII characters other than '='";
+
+const WILDCARD_TEXT: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, \
+    which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character \
+    (e.g. '*.example.com', regex used for validation is \
+    '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const PATH_TEXT: &str = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
 
 /// RFC 1123 label.
 pub fn label(name: &str) -> Vec<String> {
@@ -101,6 +110,30 @@ pub fn config_key(key: &str) -> Vec<String> {
 pub fn env(name: &str) -> Vec<String> {
     let fits = name.bytes().all(|b| (0x20..=0x7e).contains(&b) && b != b'=');
     if fits { Vec::new() } else { vec![ENV_TEXT.to_owned()] }
+}
+
+/// A subdomain, a slash and a path: `example.com/controller`. Problems, for its complaints are of several kinds.
+pub fn domain_prefixed_path(path: &str, field: &str) -> Vec<Problem> {
+    if path.is_empty() {
+        return vec![Problem::required(field, "")];
+    }
+    let Some((domain, rest)) = path.split_once('/').filter(|(domain, rest)| !domain.is_empty() && !rest.is_empty())
+    else {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        return vec![Problem::invalid(field, path, detail)];
+    };
+    let mut problems = invalid_each(field, domain, subdomain(domain));
+    let fits = rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b));
+    if !fits {
+        problems.push(Problem::invalid(field, rest, PATH_TEXT));
+    }
+    problems
+}
+
+/// A host, which may begin with `*.`.
+pub fn wildcard(name: &str) -> Vec<String> {
+    let fits = name.strip_prefix("*.").is_some_and(|rest| rest.split('.').all(is_label));
+    check(name, SUBDOMAIN_MAX, fits, WILDCARD_TEXT)
 }
 
 /// The name of a container's port, or of a Service's target port.

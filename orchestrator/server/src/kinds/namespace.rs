@@ -42,7 +42,11 @@ pub static NAMESPACE: Kind = Kind {
         keep(new, "spec", old);
         keep(new, "status", old);
     },
-    validate: |namespace| metadata::validate(namespace, Scope::Cluster, names::label),
+    validate: |namespace| {
+        let mut problems = metadata::validate(namespace, Scope::Cluster, names::label);
+        problems.extend(metadata::validate_finalizers(&namespace["spec"]["finalizers"], "spec.finalizers"));
+        problems
+    },
     fields: |namespace| {
         let phase = &namespace["status"]["phase"];
         vec![("status.phase", if is_empty(phase) { "Active" } else { text(phase) }.to_owned())]

@@ -1,6 +1,9 @@
-//! Pod. Its spec is shared with templates (`pod_spec.rs`); the row is in `pod/row.rs`, what may change in `pod/change.rs`.
+//! Pod. Its spec is shared with templates (`pod_spec.rs`); the row is in `pod/row.rs`, what may change in `pod/change.rs`,
+//! by its subresources in `pod/resize.rs` and `pod/ephemeral.rs`.
 
 mod change;
+pub mod ephemeral;
+pub mod resize;
 mod row;
 
 use serde_json::{Value, json};
@@ -31,8 +34,10 @@ pub static POD: Kind = Kind {
     categories: &["all"],
     subresources: &[
         Subresource { name: "binding", verbs: &["create"], kind: Some(("", "v1", "Binding")) },
+        Subresource { name: "ephemeralcontainers", verbs: &["get", "patch", "update"], kind: None },
         Subresource { name: "eviction", verbs: &["create"], kind: Some(("policy", "v1", "Eviction")) },
         Subresource { name: "log", verbs: &["get"], kind: None },
+        Subresource { name: "resize", verbs: &["get", "patch", "update"], kind: None },
         STATUS,
     ],
     schema: "io.k8s.api.core.v1.Pod",
@@ -85,6 +90,7 @@ fn prepare_create(pod: &mut Value) {
 fn validate(pod: &Value) -> Vec<Problem> {
     let mut problems = metadata::validate(pod, Scope::Namespaced, names::subdomain);
     problems.extend(pod_spec::validate(&pod["spec"], "spec"));
+    problems.extend(ephemeral::validate(&pod["spec"]));
     problems
 }
 

@@ -64,21 +64,33 @@ pub fn validate_selected_template(spec: &Value, path: &str) -> Vec<Problem> {
     if !is_set(template) {
         return vec![Problem::required(path, "")];
     }
-    let mut problems = Vec::new();
-    let labels = &template["metadata"]["labels"];
-    if !is_empty(&spec["selector"]) && !labels::matches(&spec["selector"], labels) {
-        let shown = if is_set(labels) { labels.clone() } else { serde_json::json!({}) };
-        let detail = "`selector` does not match template `labels`";
-        problems.push(Problem::invalid(format!("{path}.metadata.labels"), shown, detail));
-    }
+    let mut problems: Vec<Problem> = validate_selected(spec, path).into_iter().collect();
     problems.extend(validate_template(template, path));
+    problems.extend(validate_lasting(template, path, "ReplicaSet"));
+    problems
+}
+
+/// The selector picks the pods that the template makes.
+pub fn validate_selected(spec: &Value, path: &str) -> Option<Problem> {
+    let labels = &spec["template"]["metadata"]["labels"];
+    if is_empty(&spec["selector"]) || labels::matches(&spec["selector"], labels) {
+        return None;
+    }
+    let shown = if is_set(labels) { labels.clone() } else { serde_json::json!({}) };
+    let detail = "`selector` does not match template `labels`";
+    Some(Problem::invalid(format!("{path}.metadata.labels"), shown, detail))
+}
+
+/// Pods of a `kind` that keeps them up restart always and have no deadline.
+pub fn validate_lasting(template: &Value, path: &str, kind: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
     let policy = text(&template["spec"]["restartPolicy"]);
     if policy != "Always" {
         problems.push(Problem::not_supported(format!("{path}.spec.restartPolicy"), policy, &["Always"]));
     }
     if is_set(&template["spec"]["activeDeadlineSeconds"]) {
-        let detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
-        problems.push(Problem::forbidden(format!("{path}.spec.activeDeadlineSeconds"), detail));
+        let detail = format!("activeDeadlineSeconds in {kind} is not Supported");
+        problems.push(Problem::forbidden(format!("{path}.spec.activeDeadlineSeconds"), &detail));
     }
     problems
 }

@@ -1,4 +1,4 @@
-//! What ReplicaSets and Deployments have in common: a count, a selector, a template.
+//! What ReplicaSets, Deployments, StatefulSets and DaemonSets have in common: a count, a selector, a template.
 
 use serde_json::Value;
 
@@ -17,15 +17,20 @@ pub fn validate(workload: &Value) -> Vec<Problem> {
     let mut problems = metadata::validate(workload, Scope::Namespaced, names::subdomain);
     let spec = &workload["spec"];
     problems.extend(["replicas", "minReadySeconds"].iter().filter_map(|field| not_negative(spec, field)));
+    problems.extend(validate_selector(spec, "deployment"));
+    problems
+}
+
+/// The selector of a workload, which upstream calls by `word` in its complaint.
+pub fn validate_selector(spec: &Value, word: &str) -> Vec<Problem> {
     let selector = &spec["selector"];
     if !is_set(selector) {
-        problems.push(Problem::required("spec.selector", ""));
-    } else {
-        problems.extend(labels::validate_selector(selector, "spec.selector"));
-        if is_empty(&selector["matchLabels"]) && is_empty(&selector["matchExpressions"]) {
-            let detail = "empty selector is invalid for deployment";
-            problems.push(Problem::invalid("spec.selector", selector.clone(), detail));
-        }
+        return vec![Problem::required("spec.selector", "")];
+    }
+    let mut problems = labels::validate_selector(selector, "spec.selector");
+    if is_empty(&selector["matchLabels"]) && is_empty(&selector["matchExpressions"]) {
+        let detail = format!("empty selector is invalid for {word}");
+        problems.push(Problem::invalid("spec.selector", selector.clone(), &detail));
     }
     problems
 }

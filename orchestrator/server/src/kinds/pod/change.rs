@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::kinds::json::{entries, is_empty, is_set, items, items_mut, keep, set, text};
 use crate::kinds::names::between;
+use crate::kinds::problem::changes;
 use crate::kinds::{Problem, metadata};
 
 const UPDATABLE: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -56,24 +57,6 @@ fn munged(spec: &Value, before: &Value) -> Value {
         }
     }
     munged
-}
-
-/// Fields that differ, as lines of a diff; nothing and emptiness are the same.
-fn changes(spec: &Value, before: &Value) -> String {
-    let mut fields: Vec<&String> = entries(spec).chain(entries(before)).map(|(field, _)| field).collect();
-    fields.sort();
-    fields.dedup();
-    let mut lines = Vec::new();
-    for field in fields {
-        let (new, old) = (&spec[field], &before[field]);
-        if new == old || (is_empty(new) && is_empty(old)) {
-            continue;
-        }
-        for (sign, value) in [('-', old), ('+', new)].into_iter().filter(|(_, value)| is_set(value)) {
-            lines.push(format!("{sign} {field}: {value}"));
-        }
-    }
-    lines.join("\n")
 }
 
 fn validate_deadline(new: &Value, old: &Value) -> Vec<Problem> {

@@ -20,6 +20,7 @@ pub fn fill_spec(spec: &mut Value) {
     for list in ["initContainers", "containers"] {
         items_mut(spec, list).for_each(fill_container);
     }
+    items_mut(spec, "ephemeralContainers").for_each(fill_container);
     items_mut(spec, "volumes").for_each(fill_volume);
 }
 

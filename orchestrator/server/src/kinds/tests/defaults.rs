@@ -1,17 +1,8 @@
 //! What manifests become. Defaults are idempotent, whatever they are given.
 
-use expect_test::{Expect, expect};
+use expect_test::expect;
 
-use super::created;
-
-fn check(manifest: &str, expect: Expect) {
-    let (kind, mut object) = created(manifest);
-    let once = object.clone();
-    (kind.defaults)(&mut object);
-    assert_eq!(once, object, "a second time changes nothing");
-    object.as_object_mut().unwrap().retain(|field, _| !matches!(field.as_str(), "kind" | "apiVersion"));
-    expect.assert_eq(&serde_yaml_ng::to_string(&object).unwrap());
-}
+use super::checks::becomes as check;
 
 // tidy: long because it is one whole pod
 #[test]

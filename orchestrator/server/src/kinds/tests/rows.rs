@@ -2,14 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use super::{NOW, parse};
-
-fn check(manifest: &str, expect: Expect) {
-    let (kind, object) = parse(manifest);
-    let cells = (kind.row)(&object, NOW);
-    let shown: Vec<String> = cells.iter().map(|cell| cell.as_str().map_or(cell.to_string(), str::to_owned)).collect();
-    expect.assert_eq(&shown.join(" | "));
-}
+use super::checks::row as check;
 
 /// Two planned containers and one init container unless `spec` says otherwise.
 fn check_pod(status: &str, expect: Expect) {

@@ -3,19 +3,9 @@
 // tidy: long because it is one table of refusals
 
 use expect_test::{Expect, expect};
-use serde_json::Value;
 
-use super::{created, json, kind};
-use crate::kinds::Problem;
-
-fn shown(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("{}: {}\n", problem.field, problem.message)).collect()
-}
-
-fn check(manifest: &str, expect: Expect) {
-    let (kind, object) = created(manifest);
-    expect.assert_eq(&shown(&(kind.validate)(&object)));
-}
+use super::checks::{refused as check, refused_update as check_update};
+use super::kind;
 
 fn check_pod(fields: &str, expect: Expect) {
     check(&format!("{{kind: Pod, metadata: {{name: a, namespace: b}}, spec: {{{fields}}}}}"), expect);
@@ -23,29 +13,6 @@ fn check_pod(fields: &str, expect: Expect) {
 
 fn check_service(fields: &str, expect: Expect) {
     check(&format!("{{kind: Service, metadata: {{name: a, namespace: b}}, spec: {{{fields}}}}}"), expect);
-}
-
-/// `change` is a merge patch on the created object.
-fn check_update(manifest: &str, change: &str, expect: Expect) {
-    let (kind, old) = created(manifest);
-    let mut new = old.clone();
-    merge(&mut new, &serde_yaml_ng::from_str(change).unwrap());
-    (kind.prepare_update)(&mut new, &old);
-    (kind.defaults)(&mut new);
-    expect.assert_eq(&shown(&(kind.validate_update)(&new, &old)));
-}
-
-fn merge(into: &mut Value, from: &Value) {
-    let Value::Object(fields) = from else { return *into = from.clone() };
-    for (field, value) in fields {
-        match value {
-            Value::Null => drop(json::remove(into, field)),
-            _ => {
-                json::fill(into, field, serde_json::json!({}));
-                merge(into.get_mut(field).unwrap(), value);
-            }
-        }
-    }
 }
 
 #[test]
@@ -331,12 +298,12 @@ fn deployments_and_replica_sets() {
     check(
         "{kind: Deployment, metadata: {name: a, namespace: b}, spec: {selector: {matchExpressions: [{key: a, operator: In}, {key: b, operator: Likes}]}, strategy: {rollingUpdate: {maxSurge: x, maxUnavailable: 101%}}, template: {spec: {containers: [{name: a, image: x}]}}}}",
         expect![[r#"
-        spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'
-        spec.selector.matchExpressions[1].operator: Invalid value: "Likes": not a valid selector operator
-        spec.template.metadata.labels: Invalid value: {}: `selector` does not match template `labels`
-        spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%
-        spec.strategy.rollingUpdate.maxSurge: Invalid value: "x": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')
-    "#]],
+            spec.selector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'
+            spec.selector.matchExpressions[1].operator: Invalid value: "Likes": not a valid selector operator
+            spec.template.metadata.labels: Invalid value: {}: `selector` does not match template `labels`
+            spec.strategy.rollingUpdate.maxSurge: Invalid value: "x": a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')
+            spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "101%": must not be greater than 100%
+        "#]],
     );
     check(
         "{kind: ReplicaSet, metadata: {name: a, namespace: b}, spec: {selector: {matchLabels: {a: b}}}}",

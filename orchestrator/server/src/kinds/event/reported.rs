@@ -1,0 +1,137 @@
+//! Event as events.k8s.io has it: the same object under other names, and stricter with who writes it.
+
+use serde_json::Value;
+
+use super::{COLUMNS, fields, row, validate};
+use crate::kinds::json::{is_empty, is_set, remove, set, text};
+use crate::kinds::problem::immutable;
+use crate::kinds::{Kind, PLAIN, Problem, UpdateRules, metadata};
+
+/// Fields that are called otherwise in the core group: its name here, its name there.
+const RENAMED: [(&str, &str); 7] = [
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+    ("reportingController", "reportingComponent"),
+];
+/// The same of field labels.
+const LABELS: [(&str, &str); 10] = [
+    ("regarding.kind", "involvedObject.kind"),
+    ("regarding.namespace", "involvedObject.namespace"),
+    ("regarding.name", "involvedObject.name"),
+    ("regarding.uid", "involvedObject.uid"),
+    ("regarding.apiVersion", "involvedObject.apiVersion"),
+    ("regarding.resourceVersion", "involvedObject.resourceVersion"),
+    ("regarding.fieldPath", "involvedObject.fieldPath"),
+    ("reason", "reason"),
+    ("reportingController", "reportingComponent"),
+    ("type", "type"),
+];
+/// What an update may not change, by its name in the core group, which upstream's complaints show.
+const FROZEN: [(&str, &str); 13] = [
+    ("involvedObject", "involvedObject"),
+    ("reason", "reason"),
+    ("message", "message"),
+    ("source", "source"),
+    ("firstTimestamp", "firstTimestamp"),
+    ("lastTimestamp", "lastTimestamp"),
+    ("count", "count"),
+    ("type", "type"),
+    ("eventTime", "eventTime"),
+    ("action", "action"),
+    ("related", "related"),
+    ("reportingComponent", "reportingController"),
+    ("reportingInstance", "reportingInstance"),
+];
+
+pub static REPORTED_EVENT: Kind = Kind {
+    group: "events.k8s.io",
+    kind: "Event",
+    plural: "events",
+    singular: "event",
+    short_names: &["ev"],
+    schema: "io.k8s.api.events.v1.Event",
+    storage: "events",
+    update: UpdateRules { unconditional: true, creates: true, generation: false },
+    validate: |event| validate_strictly(&to_core(event.clone())),
+    validate_update: |new, old| {
+        let mut problems = metadata::validate_update(new, old);
+        let (new, old) = (to_core(new.clone()), to_core(old.clone()));
+        for (field, shown) in FROZEN {
+            problems.extend(immutable(shown, &new[field], &old[field]));
+        }
+        problems
+    },
+    fields: |event| {
+        let core = fields(&to_core(event.clone()));
+        let value = |label: &str| core.iter().find(|(known, _)| *known == label).map(|(_, value)| value.clone());
+        LABELS.iter().map(|(own, label)| (*own, value(label).unwrap_or_default())).collect()
+    },
+    field_labels: &[
+        "regarding.kind",
+        "regarding.namespace",
+        "regarding.name",
+        "regarding.uid",
+        "regarding.apiVersion",
+        "regarding.resourceVersion",
+        "regarding.fieldPath",
+        "reason",
+        "reportingController",
+        "type",
+    ],
+    columns: COLUMNS,
+    row: |event, now| row(&to_core(event.clone()), now),
+    ..PLAIN
+};
+
+/// The core group's name of a field label.
+pub fn core_label(label: &str) -> &str {
+    LABELS.iter().find(|(own, _)| *own == label).map_or(label, |(_, core)| core)
+}
+
+pub fn to_core(mut event: Value) -> Value {
+    rename(&mut event, |(own, core)| (own, core));
+    event
+}
+
+pub fn from_core(mut event: Value) -> Value {
+    rename(&mut event, |(own, core)| (core, own));
+    event
+}
+
+fn rename(event: &mut Value, direction: fn((&'static str, &'static str)) -> (&'static str, &'static str)) {
+    for (from, to) in RENAMED.map(direction) {
+        if let Some(value) = remove(event, from) {
+            set(event, to, value);
+        }
+    }
+}
+
+/// What the older form would let pass.
+fn validate_strictly(event: &Value) -> Vec<Problem> {
+    let mut problems = validate(event);
+    if is_set(&event["series"]) {
+        if event["series"]["count"].as_i64().unwrap_or(0) < 2 {
+            problems.push(Problem::invalid("series.count", "", "should be at least 2"));
+        }
+        if !is_set(&event["series"]["lastObservedTime"]) {
+            problems.push(Problem::required("series.lastObservedTime", ""));
+        }
+    }
+    if !is_set(&event["eventTime"]) {
+        problems.push(Problem::required("eventTime", ""));
+    }
+    let kind = text(&event["type"]);
+    if !matches!(kind, "Normal" | "Warning") {
+        problems.push(Problem::invalid("type", "", &format!("has invalid value: {kind}")));
+    }
+    for field in ["firstTimestamp", "lastTimestamp", "count", "source"] {
+        if !is_empty(&event[field]) && event[field] != 0 {
+            problems.push(Problem::invalid(field, "", "needs to be unset"));
+        }
+    }
+    problems
+}
