@@ -1,27 +1,42 @@
 //! The table of all kinds: names, scope, verbs, subresources, defaults, validation, columns, field selectors.
 //! Discovery, OpenAPI, routes, authorization and tables come from it. To add a kind: one file in `kinds/`, one line in [`KINDS`].
 
+mod admission_policy;
+mod admission_policy_binding;
+mod api_service;
 mod binding;
+pub mod certificate_signing_request;
+mod cluster_trust_bundle;
+mod conditions;
 mod config_map;
 mod controller_revision;
 mod deployment;
 mod descriptions;
+mod device;
+mod device_class;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+pub mod flow_defaults;
+mod flow_schema;
 pub mod json;
 pub mod labels;
 mod lease;
+mod match_rules;
 mod metadata;
 mod names;
 mod namespace;
 mod node;
 mod pod;
+mod pod_certificate_request;
 pub mod pod_spec;
 mod pod_template;
 pub mod priority_class;
+mod priority_level;
 mod problem;
 mod replica_set;
+mod resource_claim;
+mod resource_slice;
 mod reviews;
 mod role;
 mod role_binding;
@@ -29,7 +44,10 @@ mod runtime_class;
 mod secret;
 pub mod service;
 mod service_account;
+mod signer_name;
+mod storage_version_migration;
 pub mod table;
+mod webhook_configuration;
 mod workload;
 
 use serde_json::Value;
@@ -47,6 +65,13 @@ pub static KINDS: &[&Kind] = &[
     &secret::SECRET,
     &service_account::SERVICE_ACCOUNT,
     &service::SERVICE,
+    &admission_policy::MUTATING,
+    &admission_policy_binding::MUTATING,
+    &webhook_configuration::MUTATING,
+    &admission_policy::VALIDATING,
+    &admission_policy_binding::VALIDATING,
+    &webhook_configuration::VALIDATING,
+    &api_service::API_SERVICE,
     &controller_revision::CONTROLLER_REVISION,
     &deployment::DEPLOYMENT,
     &replica_set::REPLICA_SET,
@@ -56,14 +81,25 @@ pub static KINDS: &[&Kind] = &[
     &reviews::SELF_SUBJECT_ACCESS_REVIEW,
     &reviews::SELF_SUBJECT_RULES_REVIEW,
     &reviews::SUBJECT_ACCESS_REVIEW,
+    &certificate_signing_request::CERTIFICATE_SIGNING_REQUEST,
+    &cluster_trust_bundle::CLUSTER_TRUST_BUNDLE,
+    &pod_certificate_request::POD_CERTIFICATE_REQUEST,
     &lease::LEASE,
     &endpoint_slice::ENDPOINT_SLICE,
+    &flow_schema::FLOW_SCHEMA,
+    &priority_level::PRIORITY_LEVEL,
     &runtime_class::RUNTIME_CLASS,
     &role_binding::CLUSTER_ROLE_BINDING,
     &role::CLUSTER_ROLE,
     &role_binding::ROLE_BINDING,
     &role::ROLE,
+    &device_class::DEVICE_CLASS,
+    &device_class::DEVICE_TAINT_RULE,
+    &resource_claim::RESOURCE_CLAIM,
+    &resource_claim::RESOURCE_CLAIM_TEMPLATE,
+    &resource_slice::RESOURCE_SLICE,
     &priority_class::PRIORITY_CLASS,
+    &storage_version_migration::STORAGE_VERSION_MIGRATION,
 ];
 
 /// One kind of the API: a struct of facts and pure functions on JSON values.

@@ -12,6 +12,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::kinds::certificate_signing_request;
 use crate::reply::Status;
 use crate::{get, patch, update};
 
@@ -39,7 +40,12 @@ pub async fn serve(call: Call, head: http::Request<()>, body: Body) -> Result<Re
 pub fn confine(call: &Call, new: &mut Value, old: &Value) {
     match call.subresource() {
         "" => (call.kind().prepare_update)(new, old),
-        "status" => only(new, old, &["status"]),
+        "status" => {
+            only(new, old, &["status"]);
+            if call.kind().kind == "CertificateSigningRequest" {
+                certificate_signing_request::keep_approval(new, old);
+            }
+        }
         "finalize" => {
             let finalizers = new["spec"]["finalizers"].take();
             *new = old.clone();

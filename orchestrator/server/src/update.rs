@@ -154,7 +154,7 @@ fn check_preconditions(call: &Call, new: &Value, stored: &Object) -> Result<(), 
 fn problems(call: &Call, new: &Value, old: &Value) -> Vec<Problem> {
     let kind = call.kind();
     let mut problems = (kind.validate)(new);
-    if call.subresource().is_empty() {
+    if matches!(call.subresource(), "" | "status" | "approval") {
         problems.extend((kind.validate_update)(new, old));
     }
     problems

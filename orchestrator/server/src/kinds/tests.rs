@@ -1,6 +1,9 @@
-//! The table as a whole, and what its kinds do with manifests: `tests/defaults.rs`, `tests/rules.rs`, `tests/rows.rs`.
+//! The table as a whole, and what its kinds do with manifests: `tests/defaults.rs`, `tests/rules.rs`, `tests/rows.rs`;
+//! all three for the kinds of cluster administration in `tests/cluster.rs`, for devices in `tests/devices.rs`.
 
+mod cluster;
 mod defaults;
+mod devices;
 mod rows;
 mod rules;
 

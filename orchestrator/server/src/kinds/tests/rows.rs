@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::{NOW, parse};
 
-fn check(manifest: &str, expect: Expect) {
+pub(super) fn check(manifest: &str, expect: Expect) {
     let (kind, object) = parse(manifest);
     let cells = (kind.row)(&object, NOW);
     let shown: Vec<String> = cells.iter().map(|cell| cell.as_str().map_or(cell.to_string(), str::to_owned)).collect();

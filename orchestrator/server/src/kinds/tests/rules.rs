@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::{created, json, kind};
 use crate::kinds::Problem;
 
-fn shown(problems: &[Problem]) -> String {
+pub(super) fn shown(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("{}: {}\n", problem.field, problem.message)).collect()
 }
 
-fn check(manifest: &str, expect: Expect) {
+pub(super) fn check(manifest: &str, expect: Expect) {
     let (kind, object) = created(manifest);
     expect.assert_eq(&shown(&(kind.validate)(&object)));
 }
@@ -26,7 +26,7 @@ fn check_service(fields: &str, expect: Expect) {
 }
 
 /// `change` is a merge patch on the created object.
-fn check_update(manifest: &str, change: &str, expect: Expect) {
+pub(super) fn check_update(manifest: &str, change: &str, expect: Expect) {
     let (kind, old) = created(manifest);
     let mut new = old.clone();
     merge(&mut new, &serde_yaml_ng::from_str(change).unwrap());
