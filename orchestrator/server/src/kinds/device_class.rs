@@ -79,7 +79,8 @@ pub static DEVICE_TAINT_RULE: Kind = Kind {
 
 fn validate_selector(selector: &Value) -> Vec<Problem> {
     const PATH: &str = "spec.deviceSelector";
-    let rules: [(&str, fn(&str, &str) -> Vec<Problem>); 3] = [
+    type Rule = fn(&str, &str) -> Vec<Problem>;
+    let rules: [(&str, Rule); 3] = [
         ("driver", device::validate_driver),
         ("pool", device::validate_pool),
         ("device", device::validate_device_name),
