@@ -44,6 +44,9 @@ pub fn confine(call: &Call, new: &mut Value, old: &Value) {
             only(new, old, &["status"]);
             if call.kind().kind == "CertificateSigningRequest" {
                 certificate_signing_request::keep_approval(new, old);
+                let now = crate::stamp::time(call.server.now());
+                let conditions = new.pointer_mut("/status/conditions");
+                conditions.into_iter().for_each(|list| certificate_signing_request::stamp_conditions(list, old, &now));
             }
         }
         "finalize" => {
@@ -57,7 +60,9 @@ pub fn confine(call: &Call, new: &mut Value, old: &Value) {
             new["spec"]["ephemeralContainers"] = containers;
         }
         "approval" => {
-            let conditions = new["status"]["conditions"].take();
+            let mut conditions = new["status"]["conditions"].take();
+            let now = crate::stamp::time(call.server.now());
+            certificate_signing_request::stamp_conditions(&mut conditions, old, &now);
             *new = old.clone();
             new["status"]["conditions"] = conditions;
         }

@@ -9,7 +9,7 @@ use x509_parser::error::X509Error;
 use x509_parser::pem::Pem;
 use x509_parser::prelude::{FromDer, X509CertificationRequest};
 
-use super::json::{is_empty, items, keep, set, text};
+use super::json::{fill, is_empty, items, keep, set, text};
 use super::table::{AGE, NAME, age, duration, name, string};
 use super::{
     Kind, PLAIN, Problem, STATUS, Scope, Subresource, UpdateRules, drop_status, keep_status, metadata, signer_name,
@@ -104,6 +104,17 @@ pub fn keep_approval(new: &mut Value, old: &Value) {
     let conditions: Vec<Value> = kept.chain(given.iter().filter(|one| !decided(one))).cloned().collect();
     if let Some(status) = new.get_mut("status").filter(|status| status.is_object()) {
         set(status, "conditions", conditions.into());
+    }
+}
+
+/// Since when each condition is as it is, where its writer did not say.
+pub fn stamp_conditions(conditions: &mut Value, old: &Value, now: &str) {
+    for condition in conditions.as_array_mut().into_iter().flatten() {
+        let same = |one: &&Value| one["type"] == condition["type"] && one["status"] == condition["status"];
+        let before = items(&old["status"]["conditions"]).iter().find(same);
+        let since = before.map_or(Value::Null, |one| one["lastTransitionTime"].clone());
+        fill(condition, "lastUpdateTime", now);
+        fill(condition, "lastTransitionTime", if since.is_null() { now.into() } else { since });
     }
 }
 

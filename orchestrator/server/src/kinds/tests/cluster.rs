@@ -1,5 +1,7 @@
 //! Webhooks, admission policies, API services, certificates, flow control, storage migrations.
 
+// tidy: long because it is one table of refusals
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use expect_test::{Expect, expect};
@@ -15,6 +17,7 @@ fn check_defaults(manifest: &str, field: &str, expect: Expect) {
 
 const HOOK: &str = "name: a.example.com, sideEffects: None, admissionReviewVersions: [v1], clientConfig: {service: {name: s, namespace: n}}";
 
+// tidy: long because it is a table of refusals
 #[test]
 fn webhooks() {
     let configuration =
@@ -318,6 +321,12 @@ fn certificate_requests() {
     crate::kinds::certificate_signing_request::keep_approval(&mut changed, &approved);
     expect![[r#"{"certificate":"","conditions":[{"status":"True","type":"Approved"}]}"#]]
         .assert_eq(&changed["status"].to_string());
+    approved["status"]["conditions"][0]["lastTransitionTime"] = "2026-01-01T11:00:00Z".into();
+    let mut list =
+        serde_json::json!([{ "type": "Approved", "status": "True" }, { "type": "Failed", "status": "True" }]);
+    crate::kinds::certificate_signing_request::stamp_conditions(&mut list, &approved, "2026-01-02T00:00:00Z");
+    let since: Vec<_> = list.as_array().unwrap().iter().map(|one| one["lastTransitionTime"].clone()).collect();
+    assert_eq!(since, ["2026-01-01T11:00:00Z", "2026-01-02T00:00:00Z"]);
     check_row(
         "{kind: CertificateSigningRequest, metadata: {name: c, creationTimestamp: '2026-01-01T11:00:00Z'}, spec: {signerName: example.com/s, username: me, expirationSeconds: 3600}, status: {conditions: [{type: Approved}], certificate: AA==}}",
         expect!["c | 60m | example.com/s | me | 60m | Approved,Issued"],
