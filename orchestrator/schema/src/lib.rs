@@ -15,9 +15,11 @@ pub mod quantity;
 pub mod shape;
 pub mod table;
 
+#[cfg(test)]
+mod fuzz;
 mod time;
 
 pub use parse::{ParseError, Parsed, check, parse, parse_yaml};
-pub use protobuf::{DecodeError, Decoded, decode_protobuf};
+pub use protobuf::{DecodeError, Decoded, EncodeError, decode_protobuf, encode_protobuf, encode_watch_event};
 pub use shape::{canonical, fill_defaults, prune_empty};
 pub use table::{Field, KindFacts, Table, TypeRef, table};

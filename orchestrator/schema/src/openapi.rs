@@ -1,7 +1,8 @@
 //! OpenAPI v3 from the table: the index at `/openapi/v3` and one document per group and version, with what
 //! kubectl looks for (`fieldValidation` on PATCH, its content types, merge keys). `schemas` has the types,
-//! `operations` the paths.
+//! `descriptions` what they say of themselves, `operations` the paths.
 
+mod descriptions;
 mod operations;
 mod schemas;
 

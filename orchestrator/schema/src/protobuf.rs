@@ -1,6 +1,7 @@
 //! Protobuf bodies, as typed Go clients send them: the envelope here, messages by the table in `message`,
-//! bytes in `wire`. Untrusted: depth is bounded, nothing is allocated ahead of the bytes that justify it.
+//! bytes in `wire`; what those clients are answered is written in `encode`. Untrusted: depth is bounded, nothing is allocated ahead of the bytes that justify it.
 
+mod encode;
 mod message;
 mod special;
 mod wire;
@@ -8,6 +9,7 @@ mod wire;
 use serde_json::{Map, Value};
 
 use crate::table::table;
+pub use encode::{EncodeError, encode_protobuf, encode_watch_event};
 
 /// The first four bytes of every body: `k8s` and a zero.
 pub const MAGIC: &[u8; 4] = b"k8s\0";

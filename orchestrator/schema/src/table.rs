@@ -141,6 +141,11 @@ impl TypeRef {
         Some(self.0.numbers[index].1)
     }
 
+    /// Sorted by number.
+    pub(crate) fn numbers(self) -> &'static [(u32, Numbered)] {
+        &self.0.numbers
+    }
+
     pub(crate) fn element(self) -> Element {
         Element::Object(self.0.index)
     }

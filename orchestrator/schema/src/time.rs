@@ -24,6 +24,14 @@ pub(crate) fn from_parts(seconds: i64, nanos: i32, micro: bool) -> Option<String
     (zoned.year() >= 0).then(|| zoned.strftime(format).to_string())
 }
 
+/// For protobuf: seconds since the epoch, and nanoseconds of the last one.
+pub(crate) fn parts(text: &str) -> Option<(i64, i32)> {
+    let timestamp = read(text)?;
+    let nanos = timestamp.as_nanosecond().rem_euclid(1_000_000_000);
+    let seconds = timestamp.as_nanosecond().div_euclid(1_000_000_000);
+    Some((i64::try_from(seconds).ok()?, i32::try_from(nanos).ok()?))
+}
+
 /// Go's words for a text that is no time.
 pub(crate) fn wrong(text: &str) -> String {
     format!("parsing time \"{text}\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"{text}\" as \"2006\"")

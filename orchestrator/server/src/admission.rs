@@ -1,6 +1,7 @@
 //! What the cluster has to say about an object before it is stored: one list, in upstream's order, a file per plug-in.
 //! Each file decides in pure functions on JSON; the `Admit` around them only looks things up.
 
+mod certificate_requestor;
 mod default_tolerations;
 mod namespace_lifecycle;
 mod pod_priority;
@@ -29,6 +30,7 @@ pub fn chain(ranges: ServiceRanges) -> Vec<Arc<dyn Admit>> {
         Arc::new(pod_priority::PodPriority),
         Arc::new(default_tolerations::DefaultTolerations),
         Arc::new(runtime_class::PodRuntimeClass),
+        Arc::new(certificate_requestor::CertificateRequestor),
         Arc::new(service_addresses::ServiceAddresses(ranges)),
     ]
 }

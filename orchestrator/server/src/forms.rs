@@ -69,18 +69,12 @@ pub fn shaped(call: &Call, frame: Bytes) -> Result<Bytes, Status> {
             Ok(table::table(call, &rows, revision).to_string().into())
         }
         Form::Metadata => Ok(metadata_only(&frame).into()),
-        Form::Yaml => yaml(&parsed(&frame)),
         Form::Json | Form::Discovery => Ok(frame),
     }
 }
 
 pub fn parsed(frame: &Bytes) -> Value {
     serde_json::from_slice(frame).expect("a frame is JSON")
-}
-
-pub fn yaml(value: &Value) -> Result<Bytes, Status> {
-    let text = serde_yaml_ng::to_string(value).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(text.into())
 }
 
 /// `PartialObjectMetadata`, cut out of the frame without decoding the rest.

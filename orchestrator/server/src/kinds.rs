@@ -1,9 +1,15 @@
 //! The table of all kinds: names, scope, verbs, subresources, defaults, validation, columns, field selectors.
 //! Discovery, OpenAPI, routes, authorization and tables come from it. To add a kind: one file in `kinds/`, one line in [`KINDS`].
 
+mod admission_policy;
+mod admission_policy_binding;
 mod amounts;
+mod api_service;
 mod binding;
+pub mod certificate_signing_request;
+mod cluster_trust_bundle;
 pub mod component_status;
+mod conditions;
 mod config_map;
 mod controller_revision;
 mod cron_job;
@@ -13,9 +19,13 @@ mod csi_storage_capacity;
 mod daemon_set;
 mod deployment;
 mod descriptions;
+mod device;
+mod device_class;
 mod endpoint_slice;
 mod endpoints;
 pub mod event;
+pub mod flow_defaults;
+mod flow_schema;
 pub mod horizontal_pod_autoscaler;
 mod ingress;
 mod ingress_class;
@@ -25,6 +35,7 @@ pub mod json;
 pub mod labels;
 mod lease;
 mod limit_range;
+mod match_rules;
 mod metadata;
 mod names;
 mod namespace;
@@ -33,15 +44,19 @@ mod node;
 mod persistent_volume;
 mod persistent_volume_claim;
 pub mod pod;
+mod pod_certificate_request;
 mod pod_disruption_budget;
 pub mod pod_spec;
 mod pod_template;
 pub mod priority_class;
+mod priority_level;
 mod problem;
 mod replica_set;
 mod replication_controller;
+mod resource_claim;
 mod resource_names;
 mod resource_quota;
+mod resource_slice;
 mod reviews;
 mod role;
 mod role_binding;
@@ -50,11 +65,14 @@ mod secret;
 pub mod service;
 mod service_account;
 mod service_cidr;
+mod signer_name;
 mod stateful_set;
 mod storage_class;
+mod storage_version_migration;
 pub mod table;
 mod volume_attachment;
 mod volume_attributes_class;
+mod webhook_configuration;
 mod workload;
 
 use serde_json::Value;
@@ -78,6 +96,13 @@ pub static KINDS: &[&Kind] = &[
     &secret::SECRET,
     &service_account::SERVICE_ACCOUNT,
     &service::SERVICE,
+    &admission_policy::MUTATING,
+    &admission_policy_binding::MUTATING,
+    &webhook_configuration::MUTATING,
+    &admission_policy::VALIDATING,
+    &admission_policy_binding::VALIDATING,
+    &webhook_configuration::VALIDATING,
+    &api_service::API_SERVICE,
     &controller_revision::CONTROLLER_REVISION,
     &daemon_set::DAEMON_SET,
     &deployment::DEPLOYMENT,
@@ -93,9 +118,14 @@ pub static KINDS: &[&Kind] = &[
     &horizontal_pod_autoscaler::AUTOSCALER_V2,
     &cron_job::CRON_JOB,
     &job::JOB,
+    &certificate_signing_request::CERTIFICATE_SIGNING_REQUEST,
+    &cluster_trust_bundle::CLUSTER_TRUST_BUNDLE,
+    &pod_certificate_request::POD_CERTIFICATE_REQUEST,
     &lease::LEASE,
     &endpoint_slice::ENDPOINT_SLICE,
     &event::reported::REPORTED_EVENT,
+    &flow_schema::FLOW_SCHEMA,
+    &priority_level::PRIORITY_LEVEL,
     &ingress_class::INGRESS_CLASS,
     &ingress::INGRESS,
     &ip_address::IP_ADDRESS,
@@ -107,6 +137,11 @@ pub static KINDS: &[&Kind] = &[
     &role::CLUSTER_ROLE,
     &role_binding::ROLE_BINDING,
     &role::ROLE,
+    &device_class::DEVICE_CLASS,
+    &device_class::DEVICE_TAINT_RULE,
+    &resource_claim::RESOURCE_CLAIM,
+    &resource_claim::RESOURCE_CLAIM_TEMPLATE,
+    &resource_slice::RESOURCE_SLICE,
     &priority_class::PRIORITY_CLASS,
     &csi_driver::CSI_DRIVER,
     &csi_node::CSI_NODE,
@@ -114,6 +149,7 @@ pub static KINDS: &[&Kind] = &[
     &storage_class::STORAGE_CLASS,
     &volume_attachment::VOLUME_ATTACHMENT,
     &volume_attributes_class::VOLUME_ATTRIBUTES_CLASS,
+    &storage_version_migration::STORAGE_VERSION_MIGRATION,
 ];
 
 /// One kind of the API: a struct of facts and pure functions on JSON values.

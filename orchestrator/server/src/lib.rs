@@ -16,6 +16,7 @@ mod compress;
 mod create;
 mod delete;
 mod discovery;
+mod encoding;
 mod forms;
 mod get;
 pub mod kinds;

@@ -190,10 +190,6 @@ fn shaped(call: &Call, page: &Page) -> Result<Bytes, Status> {
             let items: Vec<Bytes> = frames.map(|frame| forms::metadata_only(&frame).into()).collect();
             Ok(joined(("meta.k8s.io/v1", "PartialObjectMetadata"), &items, &metadata))
         }
-        Form::Yaml => {
-            let items: Vec<Bytes> = frames.collect();
-            forms::yaml(&forms::parsed(&joined((&api_version(call.kind()), call.kind().kind), &items, &metadata)))
-        }
         Form::Json | Form::Discovery => {
             let items: Vec<Bytes> = frames.collect();
             Ok(joined((&api_version(call.kind()), call.kind().kind), &items, &metadata))

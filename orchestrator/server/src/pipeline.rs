@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tower::ServiceBuilder;
 
 use crate::compress::compress;
+use crate::encoding::encode;
 use crate::reply::Status;
 use crate::resources::serve;
 use crate::route::Route;
@@ -25,6 +26,7 @@ pub fn pipeline(server: Server) -> Router {
     let road = ServiceBuilder::new()
         .layer(from_fn(record))
         .layer(from_fn(compress))
+        .layer(from_fn(encode))
         .layer(from_fn_with_state(server.clone(), cap))
         .layer(from_fn_with_state(server.clone(), authenticate))
         .layer(from_fn_with_state(server.clone(), impersonate))

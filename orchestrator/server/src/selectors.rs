@@ -265,6 +265,24 @@ mod tests {
         check("example.com/x", &[("example.com/x", "")], true);
     }
 
+    /// Every text of up to five of the words that selectors are made of.
+    #[test]
+    fn no_text_makes_the_parsers_panic() {
+        const WORDS: [&str; 12] = ["a", "=", "!=", "==", " in ", "notin", "(", ")", ",", "!", ">9", "\u{e9}"];
+        let pods = crate::kinds::KINDS.iter().find(|kind| kind.kind == "Pod").unwrap();
+        for mut number in 0..WORDS.len().pow(5) {
+            let mut text = String::new();
+            while number > 0 {
+                text.push_str(WORDS[number % WORDS.len()]);
+                number /= WORDS.len();
+            }
+            if let Ok(selector) = Selector::labels(&text) {
+                selector.matches_labels(&[("a".to_owned(), "a".to_owned())]);
+            }
+            let _ = parse_fields(&text, pods);
+        }
+    }
+
     #[test]
     fn bad_selectors_are_refused() {
         for text in ["a in web", "a in (b", "=x", "a=b c", "-a", "a,,b=$"] {

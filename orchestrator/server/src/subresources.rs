@@ -12,7 +12,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::call::Call;
-use crate::kinds::{Problem, pod};
+use crate::kinds::{Problem, certificate_signing_request, pod};
 use crate::reply::Status;
 use crate::{get, patch, update};
 
@@ -40,7 +40,15 @@ pub async fn serve(call: Call, head: http::Request<()>, body: Body) -> Result<Re
 pub fn confine(call: &Call, new: &mut Value, old: &Value) {
     match call.subresource() {
         "" => (call.kind().prepare_update)(new, old),
-        "status" => only(new, old, &["status"]),
+        "status" => {
+            only(new, old, &["status"]);
+            if call.kind().kind == "CertificateSigningRequest" {
+                certificate_signing_request::keep_approval(new, old);
+                let now = crate::stamp::time(call.server.now());
+                let conditions = new.pointer_mut("/status/conditions");
+                conditions.into_iter().for_each(|list| certificate_signing_request::stamp_conditions(list, old, &now));
+            }
+        }
         "finalize" => {
             let finalizers = new["spec"]["finalizers"].take();
             *new = old.clone();
@@ -55,7 +63,9 @@ pub fn confine(call: &Call, new: &mut Value, old: &Value) {
             }
         }
         "approval" => {
-            let conditions = new["status"]["conditions"].take();
+            let mut conditions = new["status"]["conditions"].take();
+            let now = crate::stamp::time(call.server.now());
+            certificate_signing_request::stamp_conditions(&mut conditions, old, &now);
             *new = old.clone();
             new["status"]["conditions"] = conditions;
         }
@@ -67,7 +77,7 @@ pub fn confine(call: &Call, new: &mut Value, old: &Value) {
 /// What this address may not do to an object, beyond what makes it invalid.
 pub fn problems(call: &Call, new: &Value, old: &Value) -> Vec<Problem> {
     match call.subresource() {
-        "" => (call.kind().validate_update)(new, old),
+        "" | "status" | "approval" => (call.kind().validate_update)(new, old),
         "ephemeralcontainers" => pod::ephemeral::validate_update(new, old),
         "resize" => pod::resize::validate(new, old),
         _ => Vec::new(),

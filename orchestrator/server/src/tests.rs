@@ -1,5 +1,6 @@
 //! The router, driven in process over a memory store: tables of request and reply.
 
+mod encoding;
 mod reading;
 mod serving;
 mod twins;

@@ -199,7 +199,7 @@ impl Watcher {
     fn line(&mut self, out: &mut BytesMut, kind: &str, object: &Object) {
         let json = twins::frame(&self.call.entry, self.call.server.codec.frame(object));
         match self.call.form {
-            Form::Json | Form::Discovery | Form::Yaml => frame(out, kind, &json),
+            Form::Json | Form::Discovery => frame(out, kind, &json),
             Form::Metadata => frame(out, kind, forms::metadata_only(&json).as_bytes()),
             Form::Table => {
                 let row = table::row(&self.call, &forms::parsed(&json));

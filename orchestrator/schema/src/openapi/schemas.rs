@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{OpenApiKind, group_and_version, group_version_kind, reference};
+use super::{OpenApiKind, descriptions, group_and_version, group_version_kind, reference};
 use crate::table::{Container, Element, Field, ListType, Scalar, TypeRef, object_at, table};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
@@ -22,7 +22,8 @@ pub(super) struct Names {
 }
 
 impl Schemas {
-    pub(super) fn finish(self) -> Value {
+    pub(super) fn finish(mut self) -> Value {
+        descriptions::describe(&mut self.schemas);
         Value::Object(self.schemas.into_iter().collect())
     }
 

@@ -1,10 +1,12 @@
-//! Namespaces, the Service `kubernetes` and where it leads, priority and runtime classes.
+//! Namespaces, the Service `kubernetes` and where it leads, priority and runtime classes, flow control, and an
+//! APIService for every group and version that is built in.
 
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
 use super::{Desired, Repair, Settings};
+use crate::kinds::{KINDS, flow_defaults};
 
 pub(super) const NAMESPACES: &str = "/api/v1/namespaces";
 
@@ -21,6 +23,8 @@ pub(super) fn objects(settings: &Settings) -> Vec<Desired> {
         .collect();
     all.extend(priority_classes());
     all.extend(RUNTIME_CLASSES.iter().map(|name| runtime_class(name)));
+    all.extend(api_services());
+    all.extend(flow_control());
     all.extend([service(settings), endpoints(settings)]);
     all.extend(endpoint_slices(settings));
     all
@@ -56,6 +60,70 @@ fn runtime_class(name: &str) -> Desired {
     let object =
         json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": "wasm"});
     cluster("/apis/node.k8s.io/v1/runtimeclasses", object)
+}
+
+/// Priorities of groups and versions, upstream's: which group is preferred for a name that several have.
+const API_PRIORITIES: [(&str, &str, u32, u32); 24] = [
+    ("", "v1", 18_000, 1),
+    ("apps", "v1", 17_800, 15),
+    ("events.k8s.io", "v1", 17_750, 15),
+    ("authentication.k8s.io", "v1", 17_700, 15),
+    ("authorization.k8s.io", "v1", 17_600, 15),
+    ("autoscaling", "v1", 17_500, 15),
+    ("autoscaling", "v2", 17_500, 30),
+    ("batch", "v1", 17_400, 15),
+    ("certificates.k8s.io", "v1", 17_300, 15),
+    ("networking.k8s.io", "v1", 17_200, 15),
+    ("policy", "v1", 17_100, 15),
+    ("rbac.authorization.k8s.io", "v1", 17_000, 15),
+    ("storage.k8s.io", "v1", 16_800, 15),
+    ("apiextensions.k8s.io", "v1", 16_700, 15),
+    ("admissionregistration.k8s.io", "v1", 16_700, 15),
+    ("scheduling.k8s.io", "v1", 16_600, 15),
+    ("coordination.k8s.io", "v1", 16_500, 15),
+    ("node.k8s.io", "v1", 16_300, 15),
+    ("discovery.k8s.io", "v1", 16_200, 15),
+    ("flowcontrol.apiserver.k8s.io", "v1", 16_100, 21),
+    ("resource.k8s.io", "v1", 15_900, 20),
+    ("storagemigration.k8s.io", "v1", 15_800, 15),
+    ("metrics.k8s.io", "v1", 15_700, 15),
+    ("metrics.k8s.io", "v1beta1", 15_700, 9),
+];
+
+/// One for every built-in group and version but the one that they themselves are of.
+fn api_services() -> Vec<Desired> {
+    let is_served =
+        |group: &str, version: &str| KINDS.iter().any(|kind| (kind.group, kind.version) == (group, version));
+    let served = API_PRIORITIES.iter().filter(|(group, version, ..)| is_served(group, version));
+    let service = |(group, version, group_priority, version_priority): &(&str, &str, u32, u32)| {
+        let mut spec = json!({
+            "version": version, "groupPriorityMinimum": group_priority, "versionPriority": version_priority,
+        });
+        if !group.is_empty() {
+            spec["group"] = json!(group);
+        }
+        let labels = json!({"kube-aggregator.kubernetes.io/automanaged": "onstart"});
+        let object = json!({
+            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": {"name": format!("{version}.{group}"), "labels": labels}, "spec": spec,
+        });
+        let repair = Repair::Members(&["spec"]);
+        Desired { repair, ..cluster("/apis/apiregistration.k8s.io/v1/apiservices", object) }
+    };
+    served.map(service).collect()
+}
+
+/// Priority levels and flow schemas; an operator may change all but the mandatory ones.
+fn flow_control() -> Vec<Desired> {
+    let object = |(kind, list): (&str, &'static str), (name, spec): (&str, Value)| {
+        let metadata = json!({"name": name, "annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}});
+        let version = "flowcontrol.apiserver.k8s.io/v1";
+        cluster(list, json!({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}))
+    };
+    let levels = ("PriorityLevelConfiguration", "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations");
+    let schemas = ("FlowSchema", "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas");
+    let levels = flow_defaults::levels().into_iter().map(|level| object(levels, level));
+    levels.chain(flow_defaults::schemas().into_iter().map(|schema| object(schemas, schema))).collect()
 }
 
 fn service(settings: &Settings) -> Desired {

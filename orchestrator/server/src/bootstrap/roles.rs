@@ -134,6 +134,7 @@ fn aggregates() -> Vec<Desired> {
         ("batch", "cronjobs,cronjobs/status,jobs,jobs/status", READ),
         ("policy", "poddisruptionbudgets,poddisruptionbudgets/status", READ),
         ("networking.k8s.io", "ingresses,ingresses/status,networkpolicies", READ),
+        ("resource.k8s.io", "resourceclaims,resourceclaims/status,resourceclaimtemplates", READ),
         ("metrics.k8s.io", "pods,nodes", READ),
     ];
     let edit: &[Rule] = &[
@@ -160,6 +161,7 @@ fn aggregates() -> Vec<Desired> {
         ("networking.k8s.io", "ingresses,networkpolicies", WRITE),
         ("coordination.k8s.io", "leases", ALL),
         ("discovery.k8s.io", "endpointslices", WRITE),
+        ("resource.k8s.io", "resourceclaims,resourceclaimtemplates", WRITE),
     ];
     let admin: &[Rule] = &[
         ("authorization.k8s.io", "localsubjectaccessreviews", "create"),
@@ -182,6 +184,7 @@ fn aggregates() -> Vec<Desired> {
     ]
 }
 
+// tidy: long because it is a table of roles
 fn nodes() -> Vec<Desired> {
     let node: &[Rule] = &[
         ("authentication.k8s.io", "tokenreviews", "create"),
@@ -205,6 +208,10 @@ fn nodes() -> Vec<Desired> {
         ("discovery.k8s.io", "endpointslices", READ),
         ("networking.k8s.io", "ingresses,ingressclasses,networkpolicies", READ),
         ("networking.k8s.io", "ingresses/status", "get,patch,update"),
+        ("resource.k8s.io", "resourceclaims", "get"),
+        ("resource.k8s.io", "resourceslices", "create,delete,deletecollection,get,list,patch,update,watch"),
+        ("certificates.k8s.io", "clustertrustbundles", READ),
+        ("certificates.k8s.io", "podcertificaterequests", "create,get,list,watch"),
     ];
     let proxier: &[Rule] = &[
         ("core", "services,endpoints,nodes", READ),
@@ -263,7 +270,9 @@ fn components() -> Vec<Desired> {
         ("apps", "replicasets,statefulsets", READ),
         ("policy", "poddisruptionbudgets", READ),
         ("storage.k8s.io", "csidrivers,csinodes,csistoragecapacities,storageclasses,volumeattachments", READ),
-        ("resource.k8s.io", "deviceclasses,resourceslices,resourceclaims", READ),
+        ("resource.k8s.io", "deviceclasses,devicetaintrules,resourceslices", READ),
+        ("resource.k8s.io", "resourceclaims", "get,list,watch,patch,update"),
+        ("resource.k8s.io", "resourceclaims/status", "patch,update"),
         ("scheduling.k8s.io", "priorityclasses", READ),
         ("authentication.k8s.io", "tokenreviews", "create"),
         ("authorization.k8s.io", "subjectaccessreviews", "create"),
@@ -294,6 +303,19 @@ fn components() -> Vec<Desired> {
             "system:kube-controller-manager",
             &[user("system:kube-controller-manager")],
         ),
+        approver("kube-apiserver-client-approver", "kubernetes.io/kube-apiserver-client", "approve"),
+        approver("kube-apiserver-client-kubelet-approver", "kubernetes.io/kube-apiserver-client-kubelet", "approve"),
+        approver("kubelet-serving-approver", "kubernetes.io/kubelet-serving", "approve"),
+        approver("legacy-unknown-approver", "kubernetes.io/legacy-unknown", "approve"),
+        cluster_role(
+            "system:cluster-trust-bundle-discovery",
+            rules(&[("certificates.k8s.io", "clustertrustbundles", READ)]),
+        ),
+        bind(
+            "system:cluster-trust-bundle-discovery",
+            "system:cluster-trust-bundle-discovery",
+            &[group("system:serviceaccounts")],
+        ),
         cluster_role("system:kube-dns", rules(&[("core", "endpoints,services", "list,watch")])),
         cluster_role(
             "system:persistent-volume-provisioner",
@@ -305,6 +327,11 @@ fn components() -> Vec<Desired> {
             ]),
         ),
     ]
+}
+
+fn approver(name: &str, signer: &str, verb: &str) -> Desired {
+    let rule = json!({"apiGroups": ["certificates.k8s.io"], "resources": ["signers"], "resourceNames": [signer], "verbs": [verb]});
+    cluster_role(&format!("system:certificates.k8s.io:{name}"), json!([rule]))
 }
 
 /// What each controller needs beyond events. Its role is `system:controller:NAME`, bound to its service account in
@@ -483,7 +510,43 @@ const CONTROLLERS: &[(&str, &[Rule])] = &[
             ("core", "pods", "create,delete,get,list,patch,watch"),
         ],
     ),
+    (
+        "resource-claim-controller",
+        &[
+            ("core", "pods", READ),
+            ("core", "pods/finalizers", "update"),
+            ("core", "pods/status", "patch,update"),
+            ("resource.k8s.io", "resourceclaims", "create,delete,get,list,watch"),
+            ("resource.k8s.io", "resourceclaims/status", "patch,update"),
+            ("resource.k8s.io", "resourceclaimtemplates", READ),
+        ],
+    ),
     ("resourcequota-controller", &[("*", "*", "list,watch"), ("core", "resourcequotas/status", "update,patch")]),
+    (
+        "device-taint-eviction-controller",
+        &[
+            ("core", "pods", "delete,get,list,watch"),
+            ("core", "pods/status", "patch,update"),
+            ("resource.k8s.io", "deviceclasses,devicetaintrules,resourceclaims,resourceslices", READ),
+            ("resource.k8s.io", "devicetaintrules/status", "patch,update"),
+        ],
+    ),
+    (
+        "storage-version-migrator-controller",
+        &[
+            ("storagemigration.k8s.io", "storageversionmigrations", "get,list,watch"),
+            ("storagemigration.k8s.io", "storageversionmigrations/status", "patch,update"),
+            ("*", "*", "get,list,patch,update"),
+        ],
+    ),
+    (
+        "validatingadmissionpolicy-status-controller",
+        &[
+            ("admissionregistration.k8s.io", "validatingadmissionpolicies", READ),
+            ("admissionregistration.k8s.io", "validatingadmissionpolicies/status", "get,patch,update"),
+            ("apiextensions.k8s.io", "customresourcedefinitions", READ),
+        ],
+    ),
     ("root-ca-cert-publisher", &[("core", "configmaps", "create,get,list,update,watch")]),
     ("service-account-controller", &[("core", "serviceaccounts", "create,get,list,watch")]),
     (

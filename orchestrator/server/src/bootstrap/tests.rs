@@ -63,7 +63,7 @@ async fn a_second_pass_writes_nothing_and_a_narrowed_role_is_widened_again() {
     requests.lock().clear();
     assert_eq!(ensure(&client, &settings()).await.unwrap(), 0);
     assert!(requests.lock().iter().all(|request| request.starts_with("GET ")));
-    assert_eq!(requests.lock().len(), 10, "one list per kind");
+    assert_eq!(requests.lock().len(), 13, "one list per kind");
     let key = "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:discovery";
     let mine = json!({"verbs": ["get"], "nonResourceURLs": ["/mine"]});
     objects.lock().get_mut(key).unwrap()["rules"] = json!([mine]);
@@ -107,6 +107,17 @@ fn the_policy_lets_each_do_its_work() {
     assert!(!may("system:node:a", &["system:nodes"], "create", "apps", "deployments"));
     assert!(may("any", &["system:authenticated"], "create", "authorization.k8s.io", "selfsubjectaccessreviews"));
     assert!(!may("any", &["system:authenticated"], "get", "", "secrets"));
+    for (kind, is_seen) in
+        [("resourceclaims", true), ("resourceclaimtemplates", true), ("resourceclaims/status", false)]
+    {
+        let editors = |verb: &str| role_allows("system:aggregate-to-edit", (verb, "resource.k8s.io", kind));
+        assert_eq!(editors("create"), is_seen, "{kind}");
+    }
+    assert!(role_allows(
+        "system:controller:resource-claim-controller",
+        ("update", "resource.k8s.io", "resourceclaims/status")
+    ));
+    assert!(role_allows("system:node", ("create", "resource.k8s.io", "resourceslices")));
     let rules = |name: &str| rbac_rules(&rbac, name);
     assert!(rules("admin") > rules("edit") && rules("edit") > rules("view"));
 }
@@ -115,4 +126,45 @@ fn rbac_rules(rbac: &Rbac, name: &str) -> usize {
     let mut count = 0;
     rbac.update(|index| count = index.rules(&crate::authz::index::RoleName::Cluster(name.to_owned())).unwrap().len());
     count
+}
+
+#[test]
+fn every_built_in_group_and_version_has_an_api_service() {
+    let names: Vec<String> = objects::objects(&settings())
+        .into_iter()
+        .filter(|desired| desired.object["kind"] == "APIService")
+        .map(|desired| desired.object["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect();
+    for kind in crate::kinds::KINDS.iter().filter(|kind| kind.group != "apiregistration.k8s.io") {
+        let name = format!("{}.{}", kind.version, kind.group);
+        assert!(names.contains(&name), "{name} is missing");
+    }
+}
+
+#[test]
+fn what_a_cluster_starts_with_is_valid_and_needs_no_repair() {
+    for desired in objects::objects(&settings()) {
+        let kind =
+            crate::kinds::KINDS.iter().find(|kind| desired.list.ends_with(&format!("/{}", kind.plural))).unwrap();
+        if !matches!(kind.group, "flowcontrol.apiserver.k8s.io" | "apiregistration.k8s.io") {
+            continue;
+        }
+        let mut object = desired.object.clone();
+        (kind.prepare_create)(&mut object);
+        (kind.defaults)(&mut object);
+        assert_eq!((kind.validate)(&object), [], "{object}");
+        assert_eq!(object["spec"], desired.object["spec"], "defaults change nothing");
+    }
+}
+
+fn role_allows(role: &str, (verb, group, resource): (&str, &str, &str)) -> bool {
+    let role = roles::roles()
+        .into_iter()
+        .find(|desired| desired.object["kind"] == "ClusterRole" && desired.object["metadata"]["name"] == role);
+    let has = |rule: &Value, field: &str, wanted: &str| rule[field].as_array().unwrap().contains(&json!(wanted));
+    role.unwrap().object["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|rule| has(rule, "apiGroups", group) && has(rule, "resources", resource) && has(rule, "verbs", verb))
 }

@@ -4,7 +4,9 @@
 mod autoscaling;
 mod batch;
 mod checks;
+mod cluster;
 mod defaults;
+mod devices;
 mod networking;
 mod quotas;
 mod rows;

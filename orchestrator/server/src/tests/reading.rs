@@ -94,9 +94,9 @@ async fn tables_and_metadata_instead_of_objects() {
     let partial = get(CMS, "PartialObjectMetadataList").await;
     assert_eq!((partial["kind"].as_str(), partial["items"][0].get("data")), (Some("PartialObjectMetadataList"), None));
     assert_eq!(partial["items"][0]["metadata"]["labels"]["l"], "x");
-    let mut protobuf = request(&format!("GET {CMS}"), Vec::new());
-    protobuf.headers_mut().insert("accept", "application/vnd.kubernetes.protobuf".parse().unwrap());
-    assert_eq!(raw(&server, protobuf).await.status(), 406);
+    let mut unknown = request(&format!("GET {CMS}"), Vec::new());
+    unknown.headers_mut().insert("accept", "application/cbor".parse().unwrap());
+    assert_eq!(raw(&server, unknown).await.status(), 406);
 }
 
 /// The next `count` events of a watch as `TYPE name rv`.
