@@ -46,5 +46,5 @@ fn listed(call: &Call) -> Result<Bytes, Status> {
         _ => (frames.collect(), ("v1", call.kind().kind)),
     };
     let list = list::joined(kind, &items, &json!({}));
-    if call.form == Form::Yaml { forms::yaml(&forms::parsed(&list)) } else { Ok(list) }
+    Ok(list)
 }

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use expect_test::{Expect, expect};
 
-use super::created;
 use super::checks::{refused as check, refused_update as check_update, row as check_row, shown};
+use super::created;
 
 fn check_defaults(manifest: &str, field: &str, expect: Expect) {
     let (_, object) = created(manifest);

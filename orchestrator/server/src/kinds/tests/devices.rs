@@ -3,8 +3,8 @@
 use expect_test::expect;
 use serde_json::json;
 
-use super::created;
 use super::checks::{refused as check, refused_update as check_update, row as check_row, shown};
+use super::created;
 
 #[test]
 fn classes_and_taint_rules() {
