@@ -1,9 +1,13 @@
 //! What the cluster has to say about an object before it is stored: one list, in upstream's order, a file per plug-in.
 //! Each file decides in pure functions on JSON; the `Admit` around them only looks things up.
 
+mod account_secret;
 mod certificate_requestor;
+mod certificate_signers;
 mod default_tolerations;
+mod grants;
 mod namespace_lifecycle;
+mod node_restriction;
 mod pod_priority;
 mod pod_service_account;
 mod runtime_class;
@@ -14,16 +18,29 @@ use std::sync::Arc;
 
 use rand::RngExt;
 
-use crate::seams::{AdmissionRequest, Admit, Operation};
+use crate::authz::Rbac;
+use crate::seams::{AdmissionRequest, Admit, Authorize, Operation};
+use crate::tokens::TokenIssuer;
 pub use service_addresses::ServiceRanges;
 
 /// Letters of generated names, without vowels and look-alikes.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 
+/// What plug-ins are made from.
+pub struct Parts {
+    pub ranges: ServiceRanges,
+    pub rbac: Arc<Rbac>,
+    pub authorizer: Arc<dyn Authorize>,
+    pub tokens: Arc<TokenIssuer>,
+    /// PEM text of the certificate that pods trust the API by.
+    pub root_ca: String,
+}
+
 /// Every plug-in, in the order in which it is asked.
-pub fn chain(ranges: ServiceRanges) -> Vec<Arc<dyn Admit>> {
+pub fn chain(parts: Parts) -> Vec<Arc<dyn Admit>> {
     vec![
+        Arc::new(node_restriction::NodeRestriction),
         Arc::new(namespace_lifecycle::NamespaceLifecycle),
         Arc::new(pod_service_account::PodServiceAccount),
         Arc::new(taint_new_nodes::TaintNewNodes),
@@ -31,7 +48,10 @@ pub fn chain(ranges: ServiceRanges) -> Vec<Arc<dyn Admit>> {
         Arc::new(default_tolerations::DefaultTolerations),
         Arc::new(runtime_class::PodRuntimeClass),
         Arc::new(certificate_requestor::CertificateRequestor),
-        Arc::new(service_addresses::ServiceAddresses(ranges)),
+        Arc::new(certificate_signers::CertificateSigners(parts.authorizer)),
+        Arc::new(account_secret::AccountSecret { tokens: parts.tokens, root_ca: parts.root_ca }),
+        Arc::new(service_addresses::ServiceAddresses(parts.ranges)),
+        Arc::new(grants::Grants(parts.rbac)),
     ]
 }
 

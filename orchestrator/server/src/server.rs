@@ -9,6 +9,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::audit::Audit;
 use crate::codec::Codec;
 use crate::discovery::Documents;
 use crate::kinds::{KINDS, Kind};
@@ -37,7 +38,19 @@ pub struct Options {
     /// What `/metrics` shows.
     pub metrics: Option<PrometheusHandle>,
     /// More JSON at plain paths: the issuer's `/.well-known/openid-configuration` and `/openid/v1/jwks`.
-    pub pages: Vec<(String, Bytes)>,
+    pub pages: Vec<Page>,
+    /// How much is served at once.
+    pub limits: Limits,
+    /// Where the audit log goes; `None`: there is none.
+    pub audit: Option<Arc<Audit>>,
+}
+
+/// A document that stays as it is.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub path: &'static str,
+    pub content_type: &'static str,
+    pub body: Bytes,
 }
 
 impl Options {
@@ -54,6 +67,8 @@ impl Options {
             tokens: None,
             metrics: None,
             pages: Vec::new(),
+            limits: Limits::default(),
+            audit: None,
         }
     }
 }
@@ -74,7 +89,8 @@ pub struct Shared {
     pub(crate) relay: Option<Arc<dyn Relay>>,
     pub(crate) tokens: Option<Arc<dyn IssueToken>>,
     pub(crate) metrics: Option<PrometheusHandle>,
-    pub(crate) pages: Vec<(String, Bytes)>,
+    pub(crate) pages: Vec<Page>,
+    pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) documents: Documents,
     pub(crate) openapi: OpenApi,
     pub(crate) limits: Limits,
@@ -106,7 +122,8 @@ impl Server {
             tokens: options.tokens,
             metrics: options.metrics,
             pages: options.pages,
-            limits: Limits::default(),
+            limits: options.limits,
+            audit: options.audit,
         })))
     }
 
