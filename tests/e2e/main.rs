@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod access;
+mod audit;
 mod bad_input;
 mod cluster;
+mod grants;
 mod hello;
+mod nodes;
 mod objects;
 mod pods;
 mod registries;
 mod survival;
+mod tokens;

@@ -136,7 +136,9 @@ impl Flags {
         };
         let issuer = &self.service_account_issuer;
         if issuer.contains(':') && !issuer.starts_with("https://") {
-            return Err(refuse(format!("--service-account-issuer {issuer:?}: use a text without : or an https:// URL")));
+            return Err(refuse(format!(
+                "--service-account-issuer {issuer:?}: use a text without : or an https:// URL"
+            )));
         }
         if self.max_requests_inflight == 0 || self.max_requests_per_user == 0 {
             return Err(refuse("--max-requests-inflight and --max-requests-per-user must be more than 0"));
@@ -193,15 +195,13 @@ impl OidcFlags {
 
 impl AuditFlags {
     fn read(&self) -> anyhow::Result<Option<AuditParts>> {
-        let wanted =
-            Wanted { log: self.audit_log_path.is_some(), webhook: self.audit_webhook_config_file.is_some() };
+        let wanted = Wanted { log: self.audit_log_path.is_some(), webhook: self.audit_webhook_config_file.is_some() };
         let policy = match &self.audit_policy_file {
             None => DEFAULT_POLICY.to_owned(),
             Some(path) => text("--audit-policy-file", path)?,
         };
         let named = self.audit_policy_file.as_deref().unwrap_or(Path::new("")).display();
-        let policy =
-            Policy::parse(&policy).map_err(|error| refuse(format!("--audit-policy-file {named}: {error}")))?;
+        let policy = Policy::parse(&policy).map_err(|error| refuse(format!("--audit-policy-file {named}: {error}")))?;
         if wanted == Wanted::default() {
             return Ok(None);
         }

@@ -58,8 +58,7 @@ impl Kubeconfig {
         })?;
         let server = self.server.clone().or_else(|| known_address(&path)).unwrap_or_else(|| DEFAULT_SERVER.to_owned());
         let name = self.user.as_ref().map_or_else(|| "amphipod".to_owned(), |user| format!("{user}@amphipod"));
-        let context =
-            Context { name: &name, server: &server, authority: clients.authority_pem(), client: &client };
+        let context = Context { name: &name, server: &server, authority: clients.authority_pem(), client: &client };
         self.hand_out(&context)
     }
 

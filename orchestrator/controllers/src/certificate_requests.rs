@@ -93,7 +93,9 @@ impl Requests {
             if self.may(request, subresource).await? {
                 let mut approved = request.clone();
                 conditions(&mut approved).push(self.condition("Approved", "AutoApproved", message));
-                found(api.replace_subresource("approval", &request.name_any(), &PostParams::default(), &approved).await)?;
+                found(
+                    api.replace_subresource("approval", &request.name_any(), &PostParams::default(), &approved).await,
+                )?;
                 return Ok(());
             }
         }
@@ -126,10 +128,15 @@ impl Requests {
         Ok(reviewed.status.is_some_and(|status| status.allowed))
     }
 
-    async fn sign(&self, api: &Api<CertificateSigningRequest>, request: &CertificateSigningRequest) -> kube::Result<()> {
+    async fn sign(
+        &self,
+        api: &Api<CertificateSigningRequest>,
+        request: &CertificateSigningRequest,
+    ) -> kube::Result<()> {
         let asked = Asked::of(request);
         let Some(usage) = rules::usage(&request.spec.signer_name) else { return Ok(()) };
-        let checked = asked.ok_or_else(|| "the request does not parse".to_owned()).and_then(|asked| rules::check(&asked));
+        let checked =
+            asked.ok_or_else(|| "the request does not parse".to_owned()).and_then(|asked| rules::check(&asked));
         let seconds = request.spec.expiration_seconds.map(|seconds| u64::from(seconds.unsigned_abs()));
         let mut decided = request.clone();
         match checked {

@@ -148,7 +148,7 @@ pub async fn refused(server: &Server, id: &str, parts: &http::request::Parts, st
     if rule.level == Level::None {
         return;
     }
-    let mut draft = Draft::new(id, parts, (route, &nobody), rule);
+    let mut draft = Draft::new(id, parts, (&**route, &*nobody), rule);
     draft.refuse(status);
     audit.keep(&draft, Stage::ResponseStarted).await;
 }
@@ -159,7 +159,7 @@ async fn begin(audit: &Audit, server: &Server, id: &str, request: Request) -> Re
     let route = parts.extensions.get::<Arc<Route>>().cloned().expect("record stands at the head of the road");
     let caller = parts.extensions.get::<Caller>().cloned().unwrap_or_default();
     let rule = audit.policy.decide(&caller, &route.attributes);
-    let mut draft = Draft::new(id, &parts, (&route, &caller), rule);
+    let mut draft = Draft::new(id, &parts, (&*route, &*caller), rule);
     if draft.rule.level < Level::Request || draft.is_long || parts.method == http::Method::GET {
         return Ok((draft, Request::from_parts(parts, body)));
     }
@@ -196,7 +196,8 @@ fn sources(parts: &http::request::Parts) -> Vec<String> {
     let forwarded = parts.headers.get("x-forwarded-for").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut all: Vec<String> =
         forwarded.split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect();
-    let peer = parts.extensions.get::<Peer>().map_or_else(|| "127.0.0.1".to_owned(), |peer| peer.address.ip().to_string());
+    let peer =
+        parts.extensions.get::<Peer>().map_or_else(|| "127.0.0.1".to_owned(), |peer| peer.address.ip().to_string());
     if all.last() != Some(&peer) {
         all.push(peer);
     }

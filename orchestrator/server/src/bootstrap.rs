@@ -114,9 +114,9 @@ fn step(desired: &Desired, present: Option<&Value>) -> Option<Step> {
 
 /// An empty list is not stored.
 fn restore(object: &mut Value, desired: &Value, member: &str) {
-    match desired[member].as_array() {
-        Some(list) if list.is_empty() => _ = object.as_object_mut().and_then(|object| object.remove(member)),
-        _ => object[member] = desired[member].clone(),
+    let is_empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    if !is_empty(&object[member]) || !is_empty(&desired[member]) {
+        object[member] = desired[member].clone();
     }
 }
 

@@ -206,7 +206,9 @@ async fn limit(State(server): State<Server>, request: Request, next: Next) -> Re
 }
 
 async fn authorize(State(server): State<Server>, request: Request, next: Next) -> Response {
-    let (caller, attributes) = (caller(&request), &route(&request).attributes);
+    let caller = caller(&request);
+    let route = request.extensions().get::<Arc<Route>>().cloned().expect("record stands at the head of the road");
+    let attributes = &route.attributes;
     let (mut response, authorized) = match server.authorizer.authorize(&caller, attributes) {
         Decision::Allowed { reason } => (next.run(request).await, Authorized { allowed: true, reason }),
         Decision::Denied { reason } => {

@@ -20,8 +20,8 @@ use sha2::{Digest, Sha256};
 use crate::codec::Codec;
 use crate::kinds::Problem;
 use crate::reply::Status;
-use crate::server::Page;
 use crate::seams::{IssueToken, Issued, Sealer};
+use crate::server::Page;
 
 pub use legacy::{LEGACY_ISSUER, LegacyClaims, LegacyGrant};
 
@@ -110,10 +110,7 @@ pub struct BoundInStore {
 
 impl BoundInStore {
     /// `sealer` as the server has it.
-    pub async fn new(
-        store: Arc<dyn Store>,
-        sealer: Option<Arc<dyn Sealer>>,
-    ) -> Result<Self, amphipod_store::Error> {
+    pub async fn new(store: Arc<dyn Store>, sealer: Option<Arc<dyn Sealer>>) -> Result<Self, amphipod_store::Error> {
         let mut resources = Vec::new();
         for storage in ["serviceaccounts", "pods", "nodes", "secrets"] {
             resources.push((storage, store.resource(storage).await?));

@@ -130,9 +130,8 @@ pub async fn keep_audit(audit: AuditParts, parts: &mut Parts) -> anyhow::Result<
     }
     if let (Some((kubeconfig, options)), Some(events)) = (audit.webhook, audit.outlets.webhook) {
         let webhook = Webhook::new(&kubeconfig, options).await;
-        let webhook = webhook.map_err(|error| {
-            refuse(format!("--audit-webhook-config-file: {}", amphipod_api::answer::chain(&error)))
-        })?;
+        let webhook = webhook
+            .map_err(|error| refuse(format!("--audit-webhook-config-file: {}", amphipod_api::answer::chain(&error))))?;
         let stop = parts.shutdown.clone();
         parts.tasks.spawn(async move {
             webhook.run(events, stop).await;

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use amphipod_agent::{Agent, Events, Options, Runtimes, Severity};
-use amphipod_api::{Informer, Informers};
 use amphipod_api::events::{Recorder, Reporter, Severity as Recorded};
+use amphipod_api::{Informer, Informers};
 use amphipod_images::WasmImages;
 use amphipod_net::Network;
 use amphipod_server::Server;
 use amphipod_server::seams::Identity;
 use amphipod_worker::WasmRuntime;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Taint};
-use kube::api::{Api, Patch, PatchParams};
 use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams};
 
 use super::Settings;
 use super::control::Parts;

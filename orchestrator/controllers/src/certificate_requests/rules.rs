@@ -128,9 +128,7 @@ fn check_client(asked: &Asked) -> Result<(), String> {
 
 fn check_kubelet_client(asked: &Asked) -> Result<(), String> {
     check_nodes_group(asked)?;
-    for (count, what) in
-        [(asked.dns, "DNS"), (asked.mails, "Email"), (asked.addresses, "IP"), (asked.uris, "URI")]
-    {
+    for (count, what) in [(asked.dns, "DNS"), (asked.mails, "Email"), (asked.addresses, "IP"), (asked.uris, "URI")] {
         if count > 0 {
             return Err(format!("{what} subjectAltNames are not allowed"));
         }
@@ -202,8 +200,14 @@ mod tests {
     fn a_kubelets_client_certificate_is_a_nodes_and_no_more() {
         verdict(|_| {}, expect![[r#"Ok(()) ["selfnodeclient", "nodeclient"]"#]]);
         verdict(|asked| asked.requestor = "system:bootstrap:x".into(), expect![[r#"Ok(()) ["nodeclient"]"#]]);
-        verdict(|asked| asked.organizations.push("system:masters".into()), expect![[r#"Err("subject organization is not system:nodes") []"#]]);
-        verdict(|asked| asked.name = "alice".into(), expect![[r#"Err("subject common name does not begin with system:node:") []"#]]);
+        verdict(
+            |asked| asked.organizations.push("system:masters".into()),
+            expect![[r#"Err("subject organization is not system:nodes") []"#]],
+        );
+        verdict(
+            |asked| asked.name = "alice".into(),
+            expect![[r#"Err("subject common name does not begin with system:node:") []"#]],
+        );
         verdict(|asked| asked.dns = 1, expect![[r#"Err("DNS subjectAltNames are not allowed") []"#]]);
         verdict(
             |asked| asked.usages.push("server auth".into()),

@@ -87,7 +87,11 @@ impl Write<'_> {
                 let known = known.ok_or_else(|| Status::not_found_resource(("", "nodes"), node))?;
                 let (owner, uid) =
                     (text(&pod["metadata"]["ownerReferences"][0]["uid"]), text(&known["metadata"]["uid"]));
-                Ok(if owner == uid { Ok(()) } else { Err(format!("node {node} UID mismatch: expected {owner} got {uid}")) })
+                Ok(if owner == uid {
+                    Ok(())
+                } else {
+                    Err(format!("node {node} UID mismatch: expected {owner} got {uid}"))
+                })
             }
             (Operation::Delete, _, Some(pod)) => {
                 Ok(self.own_pod(pod, format!("node {node:?} can only delete pods with spec.nodeName set to itself")))
@@ -303,7 +307,9 @@ mod tests {
         check(|_| {}, expect!["yes"]);
         check(
             |pod| pod["metadata"]["annotations"] = json!({}),
-            expect![[r#"pod does not have "kubernetes.io/config.mirror" annotation, node "a" can only create mirror pods"#]],
+            expect![[
+                r#"pod does not have "kubernetes.io/config.mirror" annotation, node "a" can only create mirror pods"#
+            ]],
         );
         check(
             |pod| pod["spec"]["nodeName"] = json!("b"),

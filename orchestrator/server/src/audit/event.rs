@@ -34,12 +34,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    pub fn new(
-        id: &str,
-        parts: &http::request::Parts,
-        (route, caller): (&Route, &Identity),
-        rule: Kept,
-    ) -> Self {
+    pub fn new(id: &str, parts: &http::request::Parts, (route, caller): (&Route, &Identity), rule: Kept) -> Self {
         let attributes = &route.attributes;
         let mut base = Map::new();
         let mut put = |field: &str, value: Value| base.insert(field.to_owned(), value);
@@ -73,8 +68,7 @@ impl Draft {
         }
         if let Some(Authorized { allowed, reason }) = response.extensions().get() {
             let decision = if *allowed { "allow" } else { "forbid" };
-            let annotations =
-                json!({"authorization.k8s.io/decision": decision, "authorization.k8s.io/reason": reason});
+            let annotations = json!({"authorization.k8s.io/decision": decision, "authorization.k8s.io/reason": reason});
             self.base.insert("annotations".to_owned(), annotations);
         }
     }
@@ -91,9 +85,10 @@ impl Draft {
     pub async fn read_response(&mut self, response: Response) -> Response {
         let failed = !response.status().is_success();
         let wanted = failed || self.rule.level == Level::RequestResponse || self.base["verb"] == "create";
-        let is_json = response.headers().get(http::header::CONTENT_TYPE).is_some_and(|value| {
-            value.to_str().is_ok_and(|text| text.starts_with("application/json"))
-        });
+        let is_json = response
+            .headers()
+            .get(http::header::CONTENT_TYPE)
+            .is_some_and(|value| value.to_str().is_ok_and(|text| text.starts_with("application/json")));
         if !wanted || !is_json {
             return response;
         }

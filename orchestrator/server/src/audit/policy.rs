@@ -215,8 +215,16 @@ rules:
         check(&dev, "POST /api/v1/namespaces/d/serviceaccounts/s/token", expect!["Metadata [RequestReceived] false"]);
         check(&dev, "GET /apis/apps/v1/namespaces/prod/deployments", expect!["RequestResponse [RequestReceived] true"]);
         check(&dev, "GET /api/v1/namespaces/d/pods/p/log", expect!["Request [RequestReceived] false"]);
-        check(&dev, "GET /api/v1/namespaces/d/replicationcontrollers/p/scale", expect!["Request [RequestReceived] false"]);
-        check(&dev, "GET /api/v1/namespaces/d/configmaps/a", expect!["Metadata [RequestReceived, ResponseStarted] false"]);
+        check(
+            &dev,
+            "GET /api/v1/namespaces/d/replicationcontrollers/p/scale",
+            expect!["Request [RequestReceived] false"],
+        );
+        check(
+            &dev,
+            "GET /api/v1/namespaces/d/configmaps/a",
+            expect!["Metadata [RequestReceived, ResponseStarted] false"],
+        );
         check(&dev, "GET /api/v1/namespaces/d/configmaps/b", expect!["None [] false"]);
     }
 

@@ -68,12 +68,16 @@ impl Oidc {
         }
         let mut builder = reqwest::Client::builder().timeout(FETCH_MAX).https_only(true);
         if let Some(pem) = &options.authority {
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(OidcError::Authority)?;
+            let certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(OidcError::Authority)?;
             builder = builder.tls_certs_only(certificates);
         }
         let client = builder.build().map_err(OidcError::Client)?;
-        Ok(Self { options, client, keys: ArcSwap::from_pointee(JwkSet { keys: Vec::new() }), fetched: Mutex::default() })
+        Ok(Self {
+            options,
+            client,
+            keys: ArcSwap::from_pointee(JwkSet { keys: Vec::new() }),
+            fetched: Mutex::default(),
+        })
     }
 
     async fn identity(&self, token: &str) -> Result<Option<Identity>, Unauthenticated> {
@@ -123,7 +127,8 @@ impl Oidc {
         }
         *fetched = Some(Instant::now());
         let issuer = &self.options.issuer;
-        let discovery = self.document(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))).await?;
+        let discovery =
+            self.document(&format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'))).await?;
         if discovery["issuer"].as_str() != Some(issuer) {
             return Err(format!("the provider calls itself {}, not {issuer:?}", discovery["issuer"]));
         }
@@ -244,8 +249,14 @@ mod tests {
         check(|_, _| {}, expect!["https://id.example.com#1 oidc:dev system:authenticated"]);
         check(|options, _| options.username_prefix = Some("-".into()), expect!["1 oidc:dev system:authenticated"]);
         check(|options, _| options.username_prefix = Some("x:".into()), expect!["x:1 oidc:dev system:authenticated"]);
-        check(|_, claims| claims["groups"] = json!("ops"), expect!["https://id.example.com#1 oidc:ops system:authenticated"]);
-        check(|_, claims| claims["hd"] = json!("other"), expect!["required claim hd value does not match. Got = other, want = example.com"]);
+        check(
+            |_, claims| claims["groups"] = json!("ops"),
+            expect!["https://id.example.com#1 oidc:ops system:authenticated"],
+        );
+        check(
+            |_, claims| claims["hd"] = json!("other"),
+            expect!["required claim hd value does not match. Got = other, want = example.com"],
+        );
         check(|options, _| options.username_claim = "email".into(), expect!["email not verified"]);
         check(
             |options, claims| {
@@ -254,7 +265,10 @@ mod tests {
             },
             expect!["a@b oidc:dev system:authenticated"],
         );
-        check(|options, _| options.username_claim = "none".into(), expect![[r#"could not parse username claims "none": no such claim"#]]);
+        check(
+            |options, _| options.username_claim = "none".into(),
+            expect![[r#"could not parse username claims "none": no such claim"#]],
+        );
     }
 
     #[test]

@@ -608,9 +608,7 @@ fn controller((name, own): &(&str, &[Rule])) -> [Desired; 2] {
 }
 
 fn namespaced() -> Vec<Desired> {
-    let named = |resource: &str, name: &str, verbs: &[&str]| {
-        json!({"verbs": verbs, "apiGroups": [""], "resources": [resource], "resourceNames": [name]})
-    };
+    let named = |resource: &str, name: &str, verbs: &[&str]| json!({"verbs": verbs, "apiGroups": [""], "resources": [resource], "resourceNames": [name]});
     let leaders = |name: &str| {
         json!([
             {"verbs": ["watch"], "apiGroups": [""], "resources": ["configmaps"]},

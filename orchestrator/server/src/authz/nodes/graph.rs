@@ -184,7 +184,8 @@ pub fn used_by(pod: &Value) -> Vec<Thing> {
     };
     add(What::ServiceAccount, &spec["serviceAccountName"]);
     items(&spec["imagePullSecrets"]).iter().for_each(|secret| add(What::Secret, &secret["name"]));
-    for container in ["initContainers", "containers", "ephemeralContainers"].iter().flat_map(|list| items(&spec[*list])) {
+    for container in ["initContainers", "containers", "ephemeralContainers"].iter().flat_map(|list| items(&spec[*list]))
+    {
         for source in items(&container["envFrom"]) {
             add(What::Secret, &source["secretRef"]["name"]);
             add(What::ConfigMap, &source["configMapRef"]["name"]);
@@ -220,10 +221,18 @@ pub fn used_by(pod: &Value) -> Vec<Thing> {
 
 /// The secrets of a volume's driver: in the namespace that it names, else in the claim's.
 fn secrets_of_volume(spec: &Value, of_claim: &str) -> Vec<Thing> {
-    let csi = ["nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef", "controllerPublishSecretRef", "controllerExpandSecretRef"];
+    let csi = [
+        "nodePublishSecretRef",
+        "nodeStageSecretRef",
+        "nodeExpandSecretRef",
+        "controllerPublishSecretRef",
+        "controllerExpandSecretRef",
+    ];
     let mut found: Vec<(&Value, &str)> = csi.iter().map(|field| (&spec["csi"][*field], "name")).collect();
     found.push((&spec["azureFile"], "secretName"));
-    found.extend(["cephfs", "flexVolume", "rbd", "scaleIO", "iscsi", "storageos"].map(|d| (&spec[d]["secretRef"], "name")));
+    found.extend(
+        ["cephfs", "flexVolume", "rbd", "scaleIO", "iscsi", "storageos"].map(|d| (&spec[d]["secretRef"], "name")),
+    );
     let thing = |(reference, field): (&Value, &str)| {
         let namespace = match text(&reference["namespace"]) {
             "" if field == "secretName" => text(&reference["secretNamespace"]),

@@ -29,8 +29,13 @@ impl World {
         let meta = Meta { uid: metadata("uid"), fields: vec![("spec.nodeName".to_owned(), node)], ..Meta::default() };
         let body = value.to_string();
         let at = u32::try_from(body.find("\"name\":").unwrap()).unwrap();
-        let payload =
-            Payload { codec: 0, body: body.into(), managed_fields_at: at, revision_at: at, managed_fields: Bytes::new() };
+        let payload = Payload {
+            codec: 0,
+            body: body.into(),
+            managed_fields_at: at,
+            revision_at: at,
+            managed_fields: Bytes::new(),
+        };
         self.store.commit(Txn { ops: vec![Op::Put { key, meta, payload }], ..Txn::default() }).await.unwrap();
     }
 
@@ -112,9 +117,12 @@ async fn a_node_reads_what_its_pods_use_as_long_as_they_do() {
     let mut late = pod("q", "b", json!({"containers": []}));
     late["spec"]["ephemeralContainers"] = json!([{"envFrom": [{"secretRef": {"name": "late"}}]}]);
     world.put("pods", late).await;
-    world.check(&["get /secrets d/late"], expect![[r#"
+    world.check(
+        &["get /secrets d/late"],
+        expect![[r#"
         no relationship found between node 'a' and this object; yes
-    "#]]);
+    "#]],
+    );
 }
 
 #[tokio::test]
