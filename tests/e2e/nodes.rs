@@ -111,11 +111,12 @@ fn certificates_are_approved_signed_and_let_their_owners_in() {
 fn kubeconfigs_are_made_from_the_data_directory_alone() {
     let cluster = api(&[]);
     let data = cluster.directory.path().join("data");
-    let run = |arguments: &[&str]| {
+    let run_in = |data: &std::path::Path, arguments: &[&str]| {
         let mut command = std::process::Command::new(amphipod());
-        command.arg("kubeconfig").arg("--data-dir").arg(&data).args(arguments);
+        command.arg("kubeconfig").arg("--data-dir").arg(data).args(arguments);
         command.env("HOME", cluster.directory.path()).env_remove("KUBECONFIG").output().unwrap()
     };
+    let run = |arguments: &[&str]| run_in(&data, arguments);
     let file = cluster.directory.path().join("alice");
     checked("kubeconfig", run(&["--user=alice", "--group=dev", "--output", file.to_str().unwrap()]));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -133,6 +134,7 @@ fn kubeconfigs_are_made_from_the_data_directory_alone() {
     let contexts = checked("contexts", with(&merged, &["config", "get-contexts", "-o=name"]));
     assert_eq!(contexts, "alice@amphipod\namphipod\n");
     checked("the administrator", with(&merged, &["get", "secrets", "-A"]));
-    let nowhere = run(&["--data-dir=/nonexistent"]);
+    let nowhere = run_in("/nonexistent".as_ref(), &[]);
     assert_eq!(nowhere.status.code(), Some(2), "{}", said(&nowhere));
+    assert!(said(&nowhere).contains("no cluster was started here"), "{}", said(&nowhere));
 }

@@ -44,13 +44,13 @@ impl Reconcile<Gone> for Secrets {
     type Error = kube::Error;
 
     async fn reconcile(&self, (namespace, name, uid): &Gone) -> kube::Result<Option<Duration>> {
-        if self.accounts.get(namespace, name).is_some_and(|account| account.uid().as_deref() == Some(uid)) {
+        if self.accounts.get(namespace, name).is_some_and(|account| account.uid().as_deref() == Some(uid.as_str())) {
             return Ok(None);
         }
         let api: Api<Secret> = self.context.namespaced(namespace);
         for secret in api.list(&ListParams::default().fields(TYPE)).await? {
             let of = |annotation: &str| secret.annotations().get(annotation).map(String::as_str);
-            if of(NAME) == Some(name) && of(UID) == Some(uid) {
+            if of(NAME) == Some(name.as_str()) && of(UID) == Some(uid.as_str()) {
                 delete(&api, &secret.name_any(), secret.uid()).await?;
             }
         }

@@ -88,7 +88,7 @@ pub async fn server(parent: Parent<'_>) -> anyhow::Result<(Server, Arc<Authorize
     options.authenticators.push(Arc::new(Authenticators {
         static_tokens: access.static_tokens.clone(),
         service_accounts: ServiceAccountTokens::new(issuer.clone()),
-        bootstrap_tokens: Some(BootstrapTokens { read: Arc::new(move |name| bound.secret("kube-system", name)) }),
+        bootstrap_tokens: Some(BootstrapTokens { read: Arc::new(move |name: &str| bound.secret("kube-system", name)) }),
     }));
     options.admission = admission::chain(admission::Parts {
         ranges: ranges(&parent),

@@ -94,7 +94,7 @@ async fn label(client: kube::Client, nodes: Informer<Node>, name: String) {
     nodes.synced().await;
     loop {
         let lacking = nodes.get("", &name).is_some_and(|node| !node.labels().contains_key(CONTROL_PLANE));
-        if lacking && let Err(error) = api.patch_metadata(&name, &PatchParams::default(), &patch).await {
+        if lacking && let Err(error) = api.patch(&name, &PatchParams::default(), &patch).await {
             tracing::warn!(node = name, error = %amphipod_api::said(&error), "the node could not be labelled");
         }
         if changes.next().await.is_none() {
