@@ -51,16 +51,29 @@ fn the_policy_says_what_the_log_keeps() {
     assert_eq!(created["user"]["username"], "amphipod-admin");
     assert_eq!(created["requestObject"]["data"]["a"], "b", "protobuf is kept as JSON: {created}");
     assert_eq!(created["responseObject"]["metadata"]["managedFields"], Value::Null);
-    assert_eq!((&created["responseStatus"]["code"], &created["annotations"]["authorization.k8s.io/decision"]), (&201.into(), &"allow".into()));
+    assert_eq!(
+        (&created["responseStatus"]["code"], &created["annotations"]["authorization.k8s.io/decision"]),
+        (&201.into(), &"allow".into())
+    );
 
     cluster.try_kubectl(&["get", "secret", "none", "--as=dave"]);
     let denied = until(&log, |event| event["objectRef"]["name"] == "none");
     assert_eq!(denied["impersonatedUser"]["username"], "dave");
-    assert_eq!((&denied["responseStatus"]["code"], &denied["responseStatus"]["reason"]), (&403.into(), &"Forbidden".into()));
+    assert_eq!(
+        (&denied["responseStatus"]["code"], &denied["responseStatus"]["reason"]),
+        (&403.into(), &"Forbidden".into())
+    );
     assert_eq!(denied["annotations"]["authorization.k8s.io/decision"], "forbid");
     assert_eq!(denied["requestObject"], Value::Null);
     let server = format!("--server={}", cluster.told("API server"));
-    cluster.try_kubectl(&["--kubeconfig=/dev/null", "--insecure-skip-tls-verify", &server, "--token=nonsense", "get", "pods"]);
+    cluster.try_kubectl(&[
+        "--kubeconfig=/dev/null",
+        "--insecure-skip-tls-verify",
+        &server,
+        "--token=nonsense",
+        "get",
+        "pods",
+    ]);
     let unknown = until(&log, |event| event["responseStatus"]["code"] == 401);
     assert_eq!(unknown["responseStatus"]["reason"], "Unauthorized");
     let text = std::fs::read_to_string(&log).unwrap();

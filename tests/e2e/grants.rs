@@ -35,7 +35,10 @@ fn nobody_grants_or_binds_what_they_do_not_hold() {
     cluster.kubectl("wait rolebinding/binders --for=create --timeout=30s");
     checked("bind", cluster.try_kubectl(&bind));
     assert_eq!(cluster.kubectl("auth can-i get secrets --as=bob").trim(), "yes");
-    checked("grant what is held", cluster.try_kubectl(&["create", "role", "x", "--verb=get", "--resource=secrets", "--as=bob"]));
+    checked(
+        "grant what is held",
+        cluster.try_kubectl(&["create", "role", "x", "--verb=get", "--resource=secrets", "--as=bob"]),
+    );
 }
 
 #[test]
@@ -52,7 +55,8 @@ fn aggregated_roles_follow_their_parts() {
     cluster.kubectl("create clusterrole custom --verb=get --resource=leases.coordination.k8s.io");
     cluster.kubectl("label clusterrole custom rbac.authorization.k8s.io/aggregate-to-view=true");
     cluster.kubectl("create rolebinding viewers --clusterrole=view --user=carol");
-    let held = || cluster.try_kubectl(&["auth", "can-i", "get", "leases.coordination.k8s.io", "--as=carol"]).status.success();
+    let held =
+        || cluster.try_kubectl(&["auth", "can-i", "get", "leases.coordination.k8s.io", "--as=carol"]).status.success();
     let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
     while !held() {
         assert!(std::time::Instant::now() < until, "view takes in what is labelled for it");
@@ -67,7 +71,8 @@ fn reviews_answer_for_others_and_refuse_nonsense() {
         let body = format!(r#"{{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","spec":{spec}}}"#);
         cluster.kubectl_in("create -o jsonpath={.status.allowed} -f -", &body)
     };
-    let masters = review(r#"{"user":"x","groups":["system:masters"],"resourceAttributes":{"verb":"get","resource":"pods"}}"#);
+    let masters =
+        review(r#"{"user":"x","groups":["system:masters"],"resourceAttributes":{"verb":"get","resource":"pods"}}"#);
     assert_eq!(checked("review", masters), "true");
     let nobody = review(r#"{"user":"x","nonResourceAttributes":{"verb":"get","path":"/metrics"}}"#);
     assert_eq!(checked("review", nobody), "false");

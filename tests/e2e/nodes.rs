@@ -34,13 +34,18 @@ fn a_node_reads_what_its_pods_use_and_writes_what_is_its_own() {
     checked("its pods", as_node("a", &["get", "pods", "--field-selector=spec.nodeName=a"]));
 
     let create = |name: &str, label: &str| {
-        let node = format!(r#"{{"apiVersion":"v1","kind":"Node","metadata":{{"name":"{name}","labels":{{"{label}":"x"}}}}}}"#);
+        let node =
+            format!(r#"{{"apiVersion":"v1","kind":"Node","metadata":{{"name":"{name}","labels":{{"{label}":"x"}}}}}}"#);
         said(&cluster.kubectl_in("create -f - --as=system:node:a --as-group=system:nodes", &node))
     };
     let foreign = create("b", "x");
     assert!(foreign.contains(r#"nodes "b" is forbidden: node "a" is not allowed to modify node "b""#), "{foreign}");
     let labelled = create("a", "node-role.kubernetes.io/control-plane");
-    assert!(labelled.contains(r#"node "a" is not allowed to set the following labels: node-role.kubernetes.io/control-plane"#), "{labelled}");
+    assert!(
+        labelled
+            .contains(r#"node "a" is not allowed to set the following labels: node-role.kubernetes.io/control-plane"#),
+        "{labelled}"
+    );
     assert!(create("a", "node.kubernetes.io/x").contains("created"));
     let tainted = said(&as_node("a", &["taint", "node", "a", "k=v:NoSchedule"]));
     assert!(tainted.contains(r#"node "a" is not allowed to modify taints"#), "{tainted}");
@@ -80,7 +85,10 @@ fn certificates_are_approved_signed_and_let_their_owners_in() {
     cluster.kubectl("create clusterrole approver --verb=get,update --resource=certificatesigningrequests,certificatesigningrequests/approval");
     cluster.kubectl("create clusterrolebinding approvers --clusterrole=approver --user=bob");
     let bob = said(&cluster.try_kubectl(&["certificate", "approve", "alice", "--as=bob"]));
-    assert!(bob.contains(r#"user not permitted to approve requests with signerName "kubernetes.io/kube-apiserver-client""#), "{bob}");
+    assert!(
+        bob.contains(r#"user not permitted to approve requests with signerName "kubernetes.io/kube-apiserver-client""#),
+        "{bob}"
+    );
     cluster.kubectl("certificate approve alice");
     cluster.kubectl("wait csr/alice --for=jsonpath={.status.certificate} --timeout=30s");
     let certificate = cluster.kubectl("get csr alice -o go-template={{.status.certificate|base64decode}}");
@@ -88,14 +96,22 @@ fn certificates_are_approved_signed_and_let_their_owners_in() {
     std::fs::write(&path, certificate).unwrap();
     let key = cluster.directory.path().join("key.pem");
     let whoami = cluster.try_kubectl(&[
-        "--kubeconfig=/dev/null", "--insecure-skip-tls-verify", &format!("--server={}", cluster.told("API server")),
-        &format!("--client-certificate={}", path.display()), &format!("--client-key={}", key.display()), "auth", "whoami",
+        "--kubeconfig=/dev/null",
+        "--insecure-skip-tls-verify",
+        &format!("--server={}", cluster.told("API server")),
+        &format!("--client-certificate={}", path.display()),
+        &format!("--client-key={}", key.display()),
+        "auth",
+        "whoami",
     ]);
     let whoami = checked("whoami", whoami);
     assert!(whoami.contains("alice") && whoami.contains("dev"), "{whoami}");
 
     let masters = said(&ask(&cluster, "root", (client, "/O=system:masters/CN=root"), ""));
-    assert!(masters.contains("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"), "{masters}");
+    assert!(
+        masters.contains("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"),
+        "{masters}"
+    );
     let kubelet = "kube-apiserver-client-kubelet";
     let node = "--as=system:node:a --as-group=system:nodes";
     checked("create", ask(&cluster, "node-a", (kubelet, "/O=system:nodes/CN=system:node:a"), node));

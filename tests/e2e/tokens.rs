@@ -46,7 +46,11 @@ fn tokens_are_for_their_audiences_and_die_with_what_they_are_bound_to() {
     };
     let vault = cluster.kubectl("create token default --audience=vault");
     let status = review(vault.trim(), r#"["vault","other"]"#);
-    assert_eq!((&status["authenticated"], &status["audiences"][0]), (&Value::from(true), &Value::from("vault")), "{status}");
+    assert_eq!(
+        (&status["authenticated"], &status["audiences"][0]),
+        (&Value::from(true), &Value::from("vault")),
+        "{status}"
+    );
     assert_eq!(review(vault.trim(), "[]")["authenticated"], Value::Null, "not for the API");
     assert!(!with_token(&cluster, vault.trim(), &["auth", "whoami"]).status.success());
 
@@ -69,14 +73,20 @@ fn another_cluster_takes_this_ones_tokens_as_id_tokens() {
     let provider = api(&["--port", &port.to_string(), "--service-account-issuer", &issuer]);
     let bind = "create clusterrolebinding open --clusterrole=system:service-account-issuer-discovery --group=system:unauthenticated";
     provider.kubectl(bind);
-    let discovery: Value = serde_json::from_str(&provider.kubectl("get --raw /.well-known/openid-configuration")).unwrap();
+    let discovery: Value =
+        serde_json::from_str(&provider.kubectl("get --raw /.well-known/openid-configuration")).unwrap();
     assert_eq!(discovery["issuer"], issuer.as_str());
     assert_eq!(discovery["jwks_uri"], format!("{issuer}/openid/v1/jwks"));
 
     let ca = provider.directory.path().join("data/server/tls/ca.crt");
     let cluster = api(&[
-        "--oidc-issuer-url", &issuer, "--oidc-client-id=other", "--oidc-username-prefix=far:",
-        "--oidc-signing-algs=ES256", "--oidc-ca-file", ca.to_str().unwrap(),
+        "--oidc-issuer-url",
+        &issuer,
+        "--oidc-client-id=other",
+        "--oidc-username-prefix=far:",
+        "--oidc-signing-algs=ES256",
+        "--oidc-ca-file",
+        ca.to_str().unwrap(),
     ]);
     let token = provider.kubectl("create token default --audience=other");
     let whoami = checked("whoami", with_token(&cluster, token.trim(), &["auth", "whoami"]));
