@@ -153,6 +153,7 @@ pub static KINDS: &[&Kind] = &[
 ];
 
 /// One kind of the API: a struct of facts and pure functions on JSON values.
+#[derive(Clone)]
 pub struct Kind {
     /// Empty for the core group.
     pub group: &'static str,

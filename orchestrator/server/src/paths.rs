@@ -22,7 +22,8 @@ pub fn serve(
         return Err(Status::method_not_allowed());
     }
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let documents = &server.documents;
+    let catalog = server.catalog.load();
+    let documents = &catalog.documents;
     match segments.as_slice() {
         ["api"] if form == Form::Discovery => Ok(aggregated(&documents.core_aggregated, headers)),
         ["apis"] if form == Form::Discovery => Ok(aggregated(&documents.groups_aggregated, headers)),
@@ -31,7 +32,7 @@ pub fn serve(
         ["api", version] => found(documents.resources.get(*version)),
         ["apis", group] => found(documents.group.get(*group)),
         ["apis", group, version] => found(documents.resources.get(&format!("{group}/{version}"))),
-        ["openapi", "v3", rest @ ..] => server.openapi.serve(rest, headers),
+        ["openapi", "v3", rest @ ..] => catalog.openapi.serve(rest, headers),
         ["version"] => Ok(reply::ok(version())),
         ["healthz" | "livez" | "readyz", rest @ ..] => probe(server, segments[0], rest),
         ["metrics"] => metrics(server),

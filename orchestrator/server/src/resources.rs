@@ -35,7 +35,8 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
             .unwrap_or_else(Status::into_response);
     }
     let asked = &route.attributes;
-    let Some(entry) = server.registry.find(&asked.group, &asked.version, &asked.resource).cloned() else {
+    let entry = server.catalog.load().registry.find(&asked.group, &asked.version, &asked.resource).cloned();
+    let Some(entry) = entry else {
         return Status::no_such_path().into_response();
     };
     if route.attributes.subresource.is_empty() && accept::Form::Discovery == form {

@@ -189,7 +189,7 @@ async fn finish(
         vec![Op::Delete { key: key.clone() }]
     } else {
         let hub = twins::to_hub(&call.entry, std::mem::take(&mut new));
-        let meta = codec::meta(&hub, call.entry.hub);
+        let meta = codec::meta(&hub, &call.entry.hub);
         let payload = server.codec.payload(&hub, &managed_fields, call.entry.sealed.then_some(&key));
         vec![Op::Put { key: key.clone(), meta, payload }]
     };
