@@ -6,6 +6,7 @@
 mod access;
 mod bad_input;
 mod cluster;
+mod features;
 mod hello;
 mod objects;
 mod pods;

@@ -31,7 +31,7 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
         Err(status) => return status.into_response(),
     };
     if let Some(path) = &route.attributes.path {
-        return paths::serve(&server, (&parts.method, path), (&parts.headers, form))
+        return paths::serve(&server, (&parts.method, path, &route.query), (&parts.headers, form))
             .unwrap_or_else(Status::into_response);
     }
     let asked = &route.attributes;
