@@ -95,7 +95,7 @@ impl Cluster {
             relay: relay.clone(),
             networks: &networks,
         };
-        let (server, rbac) = control::server(parent).await?;
+        let (server, rbac) = control::server(parent, &mut parts).await?;
         let facts = amphipod_server::bootstrap::Settings {
             service_address: address::service_ip(&networks),
             api_addresses: vec![networks.cluster.first().into()],

@@ -2,12 +2,19 @@
 //! Each file decides in pure functions on JSON; the `Admit` around them only looks things up.
 
 mod certificate_requestor;
+mod claim_resize;
+mod default_ingress_class;
+mod default_storage_class;
 mod default_tolerations;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod pod_priority;
+mod pod_security;
 mod pod_service_account;
+pub mod resource_quota;
 mod runtime_class;
 pub mod service_addresses;
+mod storage_protection;
 mod taint_new_nodes;
 
 use std::sync::Arc;
@@ -15,23 +22,32 @@ use std::sync::Arc;
 use rand::RngExt;
 
 use crate::seams::{AdmissionRequest, Admit, Operation};
+pub use resource_quota::QuotaNews;
 pub use service_addresses::ServiceRanges;
 
 /// Letters of generated names, without vowels and look-alikes.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 
-/// Every plug-in, in the order in which it is asked.
-pub fn chain(ranges: ServiceRanges) -> Vec<Arc<dyn Admit>> {
+/// Every plug-in, in the order in which it is asked. Who runs [`resource_quota::keeper`] gives it the same `quotas`.
+pub fn chain(ranges: ServiceRanges, quotas: QuotaNews) -> Vec<Arc<dyn Admit>> {
     vec![
         Arc::new(namespace_lifecycle::NamespaceLifecycle),
+        Arc::new(limit_ranger::LimitRanger),
         Arc::new(pod_service_account::PodServiceAccount),
         Arc::new(taint_new_nodes::TaintNewNodes),
+        Arc::new(pod_security::PodSecurity),
         Arc::new(pod_priority::PodPriority),
         Arc::new(default_tolerations::DefaultTolerations),
+        Arc::new(default_storage_class::DefaultStorageClass),
+        Arc::new(storage_protection::StorageProtection),
+        Arc::new(claim_resize::ClaimResize),
         Arc::new(runtime_class::PodRuntimeClass),
         Arc::new(certificate_requestor::CertificateRequestor),
+        Arc::new(default_ingress_class::DefaultIngressClass),
         Arc::new(service_addresses::ServiceAddresses(ranges)),
+        // Quota is the last: what another plug-in refuses is not charged.
+        Arc::new(resource_quota::ResourceQuotas(quotas)),
     ]
 }
 

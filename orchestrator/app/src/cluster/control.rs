@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use amphipod_api::Informers;
 use amphipod_api::events::{Recorder, Reporter};
-use amphipod_server::admission::{self, ServiceRanges};
+use amphipod_server::admission::resource_quota::keeper;
+use amphipod_server::admission::{self, QuotaNews, ServiceRanges};
 use amphipod_server::authn::{Authenticators, ServiceAccountTokens, StaticTokens};
 use amphipod_server::authz::{Rbac, follow};
 use amphipod_server::certificates::Certificates;
@@ -58,7 +59,7 @@ pub struct Parent<'a> {
 }
 
 /// The API server over the store, with every way to authenticate, RBAC, and the chain of admission.
-pub async fn server(parent: Parent<'_>) -> anyhow::Result<(Server, Arc<Rbac>)> {
+pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<(Server, Arc<Rbac>)> {
     let bound = Arc::new(BoundInStore::new(parent.store.clone()).await?);
     let key = parent.certificates.service_account_key_pem();
     let issuer = Arc::new(TokenIssuer::new(key, DEFAULT_ISSUER, Vec::new(), bound)?);
@@ -68,14 +69,17 @@ pub async fn server(parent: Parent<'_>) -> anyhow::Result<(Server, Arc<Rbac>)> {
         bootstrap_tokens: None,
     };
     let rbac = Arc::new(Rbac::default());
+    let quotas = QuotaNews::default();
     let mut options = Options::new(parent.store.clone(), rbac.clone());
     options.authenticators = vec![Arc::new(authenticators)];
-    options.admission = admission::chain(ranges(&parent));
+    options.admission = admission::chain(ranges(&parent), quotas.clone());
     options.sealer = Some(Arc::new(keyring::open(&parent.settings.data.folder("server/cred")?)?));
     options.relay = Some(parent.relay);
     options.tokens = Some(issuer);
     options.metrics = Some(metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?);
-    Ok((Server::new(options).await?, rbac))
+    let server = Server::new(options).await?;
+    parts.run(keeper::keep(server.clone(), quotas));
+    Ok((server, rbac))
 }
 
 /// Makes what exists in a fresh cluster (namespaces, roles, the Service of the API itself), then reads the policy: nobody
