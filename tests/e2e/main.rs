@@ -7,6 +7,7 @@ mod access;
 mod audit;
 mod bad_input;
 mod cluster;
+mod features;
 mod grants;
 mod hello;
 mod nodes;

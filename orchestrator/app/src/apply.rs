@@ -1,11 +1,11 @@
-//! `amphipod apply`: creates what is missing, changes what differs.
+//! `amphipod apply`: server-side apply, so that what leaves a manifest leaves the object.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
 use kube::ResourceExt as _;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
 
 use crate::connect::{Connection, Target};
@@ -17,6 +17,9 @@ pub struct Apply {
     /// File or folder with manifests, or - for stdin
     #[arg(short, long = "filename", required = true)]
     filename: Vec<PathBuf>,
+    /// Take over fields that another manager has set to something else
+    #[arg(long)]
+    force_conflicts: bool,
     #[command(flatten)]
     target: Target,
 }
@@ -25,34 +28,28 @@ impl Apply {
     pub async fn run(self) -> anyhow::Result<()> {
         let objects = manifest::read(&self.filename)?;
         let connection = self.target.connect().await?;
+        let how = PatchParams { force: self.force_conflicts, ..PatchParams::apply("amphipod") };
         for object in objects {
             let name = object.name_any();
-            apply(&connection, object).await.with_context(|| format!("cannot apply {name}"))?;
+            apply(&connection, object, &how).await.with_context(|| format!("cannot apply {name}"))?;
         }
         Ok(())
     }
 }
 
-async fn apply(connection: &Connection, object: DynamicObject) -> anyhow::Result<()> {
+async fn apply(connection: &Connection, object: DynamicObject, how: &PatchParams) -> anyhow::Result<()> {
     let kind = manifest::kind_of(&object)?;
     let resource = connection.by_kind(&kind).await?;
     let api = connection.api(&resource, object.namespace().as_deref());
     let name = object.name_any();
-    let shown = format!("{}/{name}", shown_kind(&kind));
-    let Some(before) = api.get_opt(&name).await? else {
-        api.create(&PostParams { field_manager: Some("amphipod".into()), ..Default::default() }, &object).await?;
-        report::print(format!("{shown} created\n"))?;
-        return Ok(());
+    let before = api.get_metadata_opt(&name).await?;
+    let after = api.patch(&name, how, &Patch::Apply(&object)).await?;
+    let done = match before {
+        None => "created",
+        Some(before) if before.resource_version() == after.resource_version() => "unchanged",
+        Some(_) => "configured",
     };
-    let after = api
-        .patch(
-            &name,
-            &PatchParams { field_manager: Some("amphipod".into()), ..Default::default() },
-            &Patch::Merge(&object),
-        )
-        .await?;
-    let same = before.resource_version() == after.resource_version();
-    report::print(format!("{shown} {}\n", if same { "unchanged" } else { "configured" }))?;
+    report::print(format!("{}/{name} {done}\n", shown_kind(&kind)))?;
     Ok(())
 }
 

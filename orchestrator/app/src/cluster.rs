@@ -102,7 +102,7 @@ impl Cluster {
             audit: audit.as_ref().map(|parts| parts.audit.clone()),
             url: &url,
         };
-        let (server, authorizers) = control::server(parent).await?;
+        let (server, authorizers) = control::server(parent, &mut parts).await?;
         if let Some(audit) = audit {
             control::keep_audit(audit, &mut parts).await?;
         }

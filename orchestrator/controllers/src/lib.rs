@@ -22,6 +22,7 @@ mod queue;
 mod replica_set;
 mod resources;
 mod service_account;
+mod storage_protection;
 mod taint_eviction;
 
 use std::sync::Arc;
@@ -63,6 +64,7 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     controllers.spawn(node_lifecycle::run(context.clone()));
     controllers.spawn(pod_garbage::run(context.clone()));
     controllers.spawn(replica_set::run(context.clone()));
+    controllers.spawn(storage_protection::run(context.clone()));
     controllers.spawn(taint_eviction::run(context.clone()));
     controllers.spawn(service_account::run(context, options.root_ca));
     while let Some(ended) = controllers.join_next().await {

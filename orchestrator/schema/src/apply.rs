@@ -1,12 +1,13 @@
 //! Server-side apply: merge a configuration into the live object, prune what its manager gave up, and find
 //! conflicts. `field_set` has the sets, `managed_fields` the entries, `merge` the values.
 
+mod last_applied;
 mod merge;
 
 use serde_json::Value;
 
 use crate::field_set::{FieldSet, Place, Step, compare, fields_of};
-use crate::managed_fields::{self, Entry, Manager, Operation, cap, changes, lose, nothing, read, tracked};
+use crate::managed_fields::{self, Entry, Manager, Operation, changes, lose, nothing, read, tracked};
 use crate::table::TypeRef;
 
 /// The manager of everything in an object that was written before anybody applied to it.
@@ -18,6 +19,9 @@ pub enum Force {
     No,
     Yes,
 }
+
+/// The one applier that takes over what client-side apply left in an annotation.
+const KUBECTL: &str = "kubectl";
 
 /// The object to store (defaults and admission still to come) and its managedFields.
 #[derive(Debug, PartialEq)]
@@ -75,15 +79,20 @@ pub fn apply(
     let comparison = compare(before, &value, ty);
     let changed = tracked(comparison.added.union(&comparison.modified), manager.subresource, ty);
     let removed = tracked(comparison.removed, manager.subresource, ty);
-    let conflicts = conflicts(&entries, &changed);
-    if force == Force::No && !conflicts.is_empty() {
-        return Err(ApplyError::Conflicts(conflicts));
+    if force == Force::No {
+        // What client-side apply wrote and nobody changed since is kubectl's own to take.
+        let own = live.filter(|_| manager.name == KUBECTL).map(|live| last_applied::unchanged(live, manager, ty));
+        let conflicts = conflicts(&entries, &changed.difference(&own.unwrap_or_default()));
+        if !conflicts.is_empty() {
+            return Err(ApplyError::Conflicts(conflicts));
+        }
     }
     lose(&mut entries, &changed, &removed);
-    let same = changed.is_empty() && removed.is_empty() && fields == last.fields;
-    let time = if same { last.time.clone() } else { manager.time.to_owned() };
+    let time = if value == *before { last.time.clone() } else { manager.time.to_owned() };
     entries.push(Entry { fields, time, api_version: manager.api_version.to_owned(), ..last });
-    cap(&mut entries);
+    if manager.name == KUBECTL {
+        last_applied::renew(&mut value, config);
+    }
     Ok(Applied { value, managed_fields: managed_fields::write(entries) })
 }
 

@@ -11,7 +11,6 @@ pub mod openapi;
 pub mod parse;
 pub mod patch;
 pub mod protobuf;
-pub mod quantity;
 pub mod shape;
 pub mod table;
 

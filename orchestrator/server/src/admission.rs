@@ -4,14 +4,21 @@
 mod account_secret;
 mod certificate_requestor;
 mod certificate_signers;
+mod claim_resize;
+mod default_ingress_class;
+mod default_storage_class;
 mod default_tolerations;
 mod grants;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_priority;
+mod pod_security;
 mod pod_service_account;
+pub mod resource_quota;
 mod runtime_class;
 pub mod service_addresses;
+mod storage_protection;
 mod taint_new_nodes;
 
 use std::sync::Arc;
@@ -21,6 +28,7 @@ use rand::RngExt;
 use crate::authz::Rbac;
 use crate::seams::{AdmissionRequest, Admit, Authorize, Operation};
 use crate::tokens::TokenIssuer;
+pub use resource_quota::QuotaNews;
 pub use service_addresses::ServiceRanges;
 
 /// Letters of generated names, without vowels and look-alikes.
@@ -30,6 +38,8 @@ const SUFFIX_LENGTH: usize = 5;
 /// What plug-ins are made from.
 pub struct Parts {
     pub ranges: ServiceRanges,
+    /// Who runs [`resource_quota::keeper`] gives it the same.
+    pub quotas: QuotaNews,
     pub rbac: Arc<Rbac>,
     pub authorizer: Arc<dyn Authorize>,
     pub tokens: Arc<TokenIssuer>,
@@ -42,16 +52,24 @@ pub fn chain(parts: Parts) -> Vec<Arc<dyn Admit>> {
     vec![
         Arc::new(node_restriction::NodeRestriction),
         Arc::new(namespace_lifecycle::NamespaceLifecycle),
+        Arc::new(limit_ranger::LimitRanger),
         Arc::new(pod_service_account::PodServiceAccount),
         Arc::new(taint_new_nodes::TaintNewNodes),
+        Arc::new(pod_security::PodSecurity),
         Arc::new(pod_priority::PodPriority),
         Arc::new(default_tolerations::DefaultTolerations),
+        Arc::new(default_storage_class::DefaultStorageClass),
+        Arc::new(storage_protection::StorageProtection),
+        Arc::new(claim_resize::ClaimResize),
         Arc::new(runtime_class::PodRuntimeClass),
         Arc::new(certificate_requestor::CertificateRequestor),
         Arc::new(certificate_signers::CertificateSigners(parts.authorizer)),
         Arc::new(account_secret::AccountSecret { tokens: parts.tokens, root_ca: parts.root_ca }),
+        Arc::new(default_ingress_class::DefaultIngressClass),
         Arc::new(service_addresses::ServiceAddresses(parts.ranges)),
         Arc::new(grants::Grants(parts.rbac)),
+        // Quota is the last: what another plug-in refuses is not charged.
+        Arc::new(resource_quota::ResourceQuotas(parts.quotas)),
     ]
 }
 

@@ -178,7 +178,7 @@ fn readable(server: &Server, route: &Route, parts: &http::request::Parts, bytes:
         return serde_json::from_slice(bytes).ok().or_else(|| serde_yaml_ng::from_slice(bytes).ok());
     }
     let asked = &route.attributes;
-    let entry = server.registry.find(&asked.group, &asked.version, &asked.resource)?;
+    let entry = server.catalog.load().registry.find(&asked.group, &asked.version, &asked.resource).cloned()?;
     let own = entry.kind.subresources.iter().find(|sub| sub.name == asked.subresource).and_then(|sub| sub.kind);
     let expected = match (asked.verb.as_str(), own) {
         ("delete" | "deletecollection", _) => body::Expected::known("v1", "DeleteOptions"),

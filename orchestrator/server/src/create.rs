@@ -88,11 +88,11 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
         return Ok(Written { object: forms::Object::Dry(value), warnings: request.warnings });
     }
     let stored = twins::to_hub(&call.entry, value);
-    let meta = codec::meta(&stored, call.entry.hub);
+    let meta = codec::meta(&stored, &call.entry.hub);
     let payload = server.codec.payload(&stored, &managed_fields, call.entry.sealed.then_some(&key));
     let mut guards = Vec::with_capacity(2 + request.guards.len());
     if kind.scope == Scope::Namespaced {
-        guards.push(Guard::NamespaceActive(Key::new(server.registry.namespaces, "", call.namespace())));
+        guards.push(Guard::NamespaceActive(Key::new(server.catalog.load().registry.namespaces, "", call.namespace())));
     }
     guards.push(Guard::Absent(key.clone()));
     guards.append(&mut request.guards);
@@ -109,7 +109,7 @@ fn dry_run(call: &Call, key: &Key) -> Result<(), Status> {
     let server = &call.server;
     let snapshot = server.store.snapshot();
     if call.kind().scope == Scope::Namespaced {
-        let namespace = snapshot.get(&Key::new(server.registry.namespaces, "", call.namespace()));
+        let namespace = snapshot.get(&Key::new(server.catalog.load().registry.namespaces, "", call.namespace()));
         match namespace {
             None => return Err(Status::not_found_resource(("", "namespaces"), call.namespace())),
             Some(namespace) if namespace.meta.terminating => return Err(terminating(call, key.name())),

@@ -168,7 +168,7 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
         Step::Keep(mut value) => {
             let managed_fields = crate::managed::take(&mut value);
             let hub = twins::to_hub(&call.entry, value);
-            let meta = codec::meta(&hub, call.entry.hub);
+            let meta = codec::meta(&hub, &call.entry.hub);
             let payload = server.codec.payload(&hub, &managed_fields, call.entry.sealed.then_some(&key));
             (Op::Put { key: key.clone(), meta, payload }, true)
         }

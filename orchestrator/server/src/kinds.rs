@@ -46,6 +46,7 @@ mod persistent_volume_claim;
 pub mod pod;
 mod pod_certificate_request;
 mod pod_disruption_budget;
+pub mod pod_resources;
 pub mod pod_spec;
 mod pod_template;
 pub mod priority_class;
@@ -54,7 +55,7 @@ mod problem;
 mod replica_set;
 mod replication_controller;
 mod resource_claim;
-mod resource_names;
+pub mod resource_names;
 mod resource_quota;
 mod resource_slice;
 mod reviews;
@@ -153,6 +154,7 @@ pub static KINDS: &[&Kind] = &[
 ];
 
 /// One kind of the API: a struct of facts and pure functions on JSON values.
+#[derive(Clone)]
 pub struct Kind {
     /// Empty for the core group.
     pub group: &'static str,

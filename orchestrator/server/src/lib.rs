@@ -10,6 +10,7 @@ pub mod authz;
 mod body;
 pub mod bootstrap;
 mod call;
+pub mod catalog;
 pub mod certificates;
 mod codec;
 mod component_status;

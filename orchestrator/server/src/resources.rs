@@ -31,11 +31,12 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
         Err(status) => return status.into_response(),
     };
     if let Some(path) = &route.attributes.path {
-        return paths::serve(&server, (&parts.method, path), (&parts.headers, form))
+        return paths::serve(&server, (&parts.method, path, &route.query), (&parts.headers, form))
             .unwrap_or_else(Status::into_response);
     }
     let asked = &route.attributes;
-    let Some(entry) = server.registry.find(&asked.group, &asked.version, &asked.resource).cloned() else {
+    let entry = server.catalog.load().registry.find(&asked.group, &asked.version, &asked.resource).cloned();
+    let Some(entry) = entry else {
         return Status::no_such_path().into_response();
     };
     if route.attributes.subresource.is_empty() && accept::Form::Discovery == form {

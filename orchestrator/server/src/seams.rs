@@ -122,7 +122,7 @@ pub type Explain = Box<dyn Fn(&Error) -> Option<Status> + Send + Sync>;
 
 /// One write on its way to the store. `guards` and `ops` join the transaction of the write itself.
 pub struct AdmissionRequest<'a> {
-    pub kind: &'static Kind,
+    pub kind: &'a Kind,
     /// Empty for the object itself.
     pub subresource: &'a str,
     pub operation: Operation,

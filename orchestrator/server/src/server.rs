@@ -10,11 +10,10 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::audit::Audit;
+use crate::catalog::{Catalog, Current};
 use crate::codec::Codec;
-use crate::discovery::Documents;
 use crate::kinds::{KINDS, Kind};
 use crate::limits::Limits;
-use crate::openapi::OpenApi;
 use crate::pipeline;
 use crate::registry::Registry;
 use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Relay, Sealer};
@@ -80,7 +79,7 @@ pub struct Server(Arc<Shared>);
 /// What every request may use.
 pub struct Shared {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) catalog: Current,
     pub(crate) codec: Codec,
     pub(crate) authenticators: Vec<Arc<dyn Authenticate>>,
     pub(crate) authorizer: Arc<dyn Authorize>,
@@ -91,8 +90,6 @@ pub struct Shared {
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) pages: Vec<Page>,
     pub(crate) audit: Option<Arc<Audit>>,
-    pub(crate) documents: Documents,
-    pub(crate) openapi: OpenApi,
     pub(crate) limits: Limits,
 }
 
@@ -107,12 +104,10 @@ impl Deref for Server {
 impl Server {
     /// Resolves the ids of all kinds in the store and prepares the discovery documents.
     pub async fn new(options: Options) -> Result<Self, Error> {
-        let registry = Arc::new(Registry::new(&options.kinds, &*options.store).await?);
+        let registry = Registry::new(&options.kinds, &*options.store).await?;
         Ok(Self(Arc::new(Shared {
-            documents: Documents::new(&registry),
-            openapi: OpenApi::new(registry.clone()),
+            catalog: Current::new(Catalog::new(registry)),
             store: options.store,
-            registry,
             codec: Codec { sealer: options.sealer },
             authenticators: options.authenticators,
             authorizer: options.authorizer,
@@ -159,7 +154,7 @@ impl Server {
 
     /// What plug-ins and subresources read from.
     pub fn cluster(&self, snapshot: Arc<dyn Snapshot>) -> Cluster {
-        let (store, registry) = (self.store.clone(), self.registry.clone());
+        let (store, registry) = (self.store.clone(), self.catalog.registry());
         Cluster { store, snapshot, registry, codec: self.codec.clone() }
     }
 }

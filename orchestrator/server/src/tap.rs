@@ -31,7 +31,7 @@ impl Tap {
 
 impl Source for Tap {
     fn list_and_watch(&self, group: &str, version: &str, plural: &str) -> BoxStream<'static, RawEvent> {
-        let entry = self.server.registry.find(group, version, plural).cloned();
+        let entry = self.server.catalog.load().registry.find(group, version, plural).cloned();
         let Some(entry) = entry.filter(|entry| entry.resource.is_some()) else {
             tracing::error!(group, version, plural, "an informer asks for a resource that is not served");
             return stream::pending().boxed();

@@ -9,13 +9,13 @@ use crate::kinds::horizontal_pod_autoscaler::{AUTOSCALER_V1, versions};
 use crate::registry::{Entry, api_version};
 
 fn is_hub(entry: &Entry) -> bool {
-    std::ptr::eq(entry.kind, entry.hub)
+    std::ptr::eq(&*entry.kind, &*entry.hub)
 }
 
 /// From what the client sent to what is stored.
 pub fn to_hub(entry: &Entry, mut value: Value) -> Value {
     if !is_hub(entry) {
-        value = converted(value, conversion(entry.kind).map(|conversion| conversion.to_hub), entry.hub);
+        value = converted(value, conversion(&entry.kind).map(|conversion| conversion.to_hub), &entry.hub);
     }
     value
 }
@@ -23,7 +23,7 @@ pub fn to_hub(entry: &Entry, mut value: Value) -> Value {
 /// From what is stored to what the client asked for.
 pub fn from_hub(entry: &Entry, mut value: Value) -> Value {
     if !is_hub(entry) {
-        value = converted(value, conversion(entry.kind).map(|conversion| conversion.from_hub), entry.kind);
+        value = converted(value, conversion(&entry.kind).map(|conversion| conversion.from_hub), &entry.kind);
     }
     value
 }

@@ -8,12 +8,13 @@
 
 use std::sync::Arc;
 
+use amphipod_schema::managed_fields;
 use amphipod_store::{Error, Found, Guard, Key, Object, Op, Txn};
 use axum::body::Body;
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::call::{Call, WriteOptions, text};
+use crate::call::{Call, Tracking, WriteOptions, text};
 use crate::forms::{self, Done, Written};
 use crate::kinds::Problem;
 use crate::limits::WRITE_ATTEMPTS_MAX;
@@ -75,7 +76,7 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     let mut old = twins::from_hub(&call.entry, server.codec.value(&stored));
     let mut new = change(&old)?;
     check_preconditions(call, &new, &stored)?;
-    let (entries, old_entries) = entries(&mut new, &mut old);
+    let (entries, old_entries) = entries((call, options), &mut new, &mut old);
     stamp::keep(&mut new, &old);
     subresources::confine(call, &mut new, &old);
     write::fill_defaults(&mut new, &call.entry);
@@ -116,17 +117,15 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     finish(call, options, (new, managed_fields, &stored, key), request).await
 }
 
-/// Both sides' managedFields taken out; a client that sends none keeps the stored ones, `[{}]` clears them.
-fn entries(new: &mut Value, old: &mut Value) -> (Value, Value) {
+/// Both sides' managedFields taken out: those in force, and the stored ones.
+fn entries((call, options): (&Call, &WriteOptions), new: &mut Value, old: &mut Value) -> (Value, Value) {
     let old_entries = managed::take(old);
     stamp::metadata(old).remove("resourceVersion");
     let given = managed::take(new);
     stamp::metadata(new).remove("resourceVersion");
-    let is_reset = given.as_array().is_some_and(|list| list.len() == 1 && list[0] == serde_json::json!({}));
-    let entries = match given.as_array() {
-        Some(_) if is_reset => Value::Array(Vec::new()),
-        Some(list) if !list.is_empty() => given,
-        _ => old_entries.clone(),
+    let entries = match options.tracking {
+        Tracking::Given => given,
+        Tracking::Changes => managed_fields::entries_in_force(&given, &old_entries, call.subresource()),
     };
     (entries, old_entries)
 }
@@ -189,7 +188,7 @@ async fn finish(
         vec![Op::Delete { key: key.clone() }]
     } else {
         let hub = twins::to_hub(&call.entry, std::mem::take(&mut new));
-        let meta = codec::meta(&hub, call.entry.hub);
+        let meta = codec::meta(&hub, &call.entry.hub);
         let payload = server.codec.payload(&hub, &managed_fields, call.entry.sealed.then_some(&key));
         vec![Op::Put { key: key.clone(), meta, payload }]
     };

@@ -10,6 +10,10 @@ pub const ENDPOINT_SLICE_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed
 pub const DEPLOYMENT_REVISION: &str = "deployment.kubernetes.io/revision";
 pub const TAINT_NOT_READY: &str = "node.kubernetes.io/not-ready";
 pub const TAINT_UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+/// Finalizers of storage that is in use.
+pub const CLAIM_PROTECTION: &str = "kubernetes.io/pvc-protection";
+pub const VOLUME_PROTECTION: &str = "kubernetes.io/pv-protection";
+pub const CLASS_PROTECTION: &str = "kubernetes.io/vac-protection";
 
 /// `node`, `namespace` (default) or `pod`: which guests may share one worker process.
 pub const ISOLATION: &str = "amphipod.dev/isolation";

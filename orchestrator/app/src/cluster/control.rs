@@ -7,7 +7,8 @@ use std::time::Duration;
 use amphipod_api::Informers;
 use amphipod_api::events::{Recorder, Reporter};
 use amphipod_controllers::{SignRequests, Usage};
-use amphipod_server::admission::{self, ServiceRanges};
+use amphipod_server::admission::resource_quota::keeper;
+use amphipod_server::admission::{self, QuotaNews, ServiceRanges};
 use amphipod_server::audit::Audit;
 use amphipod_server::audit::webhook::Webhook;
 use amphipod_server::authn::{Authenticators, BootstrapTokens, ServiceAccountTokens};
@@ -74,7 +75,7 @@ pub struct Parent<'a> {
 }
 
 /// The API server over the store, with every way to authenticate, the authorizers, and the chain of admission.
-pub async fn server(parent: Parent<'_>) -> anyhow::Result<(Server, Arc<Authorizers>)> {
+pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<(Server, Arc<Authorizers>)> {
     let access = &parent.settings.access;
     let sealer: Arc<dyn Sealer> = Arc::new(keyring::open(&parent.settings.data.folder("server/cred")?)?);
     let bound = Arc::new(BoundInStore::new(parent.store.clone(), Some(sealer.clone())).await?);
@@ -90,8 +91,10 @@ pub async fn server(parent: Parent<'_>) -> anyhow::Result<(Server, Arc<Authorize
         service_accounts: ServiceAccountTokens::new(issuer.clone()),
         bootstrap_tokens: Some(BootstrapTokens { read: Arc::new(move |name: &str| bound.secret("kube-system", name)) }),
     }));
+    let quotas = QuotaNews::default();
     options.admission = admission::chain(admission::Parts {
         ranges: ranges(&parent),
+        quotas: quotas.clone(),
         rbac: authorizers.rbac.clone(),
         authorizer: authorizers.clone(),
         tokens: issuer.clone(),
@@ -104,7 +107,9 @@ pub async fn server(parent: Parent<'_>) -> anyhow::Result<(Server, Arc<Authorize
     options.limits = access.limits();
     options.audit = parent.audit;
     options.metrics = Some(metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?);
-    Ok((Server::new(options).await?, authorizers))
+    let server = Server::new(options).await?;
+    parts.run(keeper::keep(server.clone(), quotas));
+    Ok((server, authorizers))
 }
 
 fn issuer(parent: &Parent<'_>, bound: Arc<BoundInStore>) -> anyhow::Result<TokenIssuer> {

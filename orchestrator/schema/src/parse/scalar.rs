@@ -1,12 +1,13 @@
 //! Leaves: which JSON fits which Go type, and the one spelling of those that have several.
 
+use amphipod_api::quantity;
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 
 use crate::table::Scalar;
-use crate::{quantity, time};
+use crate::time;
 
 /// Why a leaf does not fit.
 pub(super) enum Misfit {

@@ -1,12 +1,13 @@
 //! The dozen types whose message looks nothing like their JSON: quantities, times, unions of schemas.
 
+use amphipod_api::quantity;
 use serde_json::Value;
 
 use super::message::message;
 use super::wire::{Fields, Wire};
 use super::{DEPTH_MAX, DecodeError, embedded, embedded_json};
 use crate::table::{Scalar, schema_props};
-use crate::{quantity, time};
+use crate::time;
 
 pub(super) fn leaf(scalar: Scalar, bytes: &[u8], depth: usize) -> Result<Value, DecodeError> {
     if depth >= DEPTH_MAX {

@@ -49,9 +49,8 @@ fn take_from_class(spec: &mut Value, class: &Value) -> Result<(), String> {
     if let Some(selector) = child(spec, "nodeSelector") {
         for (key, value) in entries(&scheduling["nodeSelector"]) {
             if selector.get(key).is_some_and(|given| given != value) {
-                let name = text(&class["metadata"]["name"]);
                 return Err(format!(
-                    "conflict: runtimeClass.scheduling.nodeSelector[{key}] of {name} = {}; pod.spec.nodeSelector[{key}] = {}",
+                    "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {}; pod.spec.nodeSelector[{key}] = {}",
                     text(value),
                     text(&selector[key])
                 ));
@@ -86,6 +85,9 @@ mod tests {
         });
         assert_eq!(spec, expected);
         let mut other = json!({ "nodeSelector": { "a": "x" } });
-        assert!(take_from_class(&mut other, &class).unwrap_err().starts_with("conflict: "));
+        assert_eq!(
+            take_from_class(&mut other, &class).unwrap_err(),
+            "conflict: runtimeClass.scheduling.nodeSelector[a] = b; pod.spec.nodeSelector[a] = x"
+        );
     }
 }

@@ -596,7 +596,7 @@ const CONTROLLERS: &[(&str, &[Rule])] = &[
         "vac-protection-controller",
         &[
             ("core", "persistentvolumeclaims,persistentvolumes", READ),
-            ("storage.k8s.io", "volumeattributesclasses", "get,list,update,watch"),
+            ("storage.k8s.io", "volumeattributesclasses", "get,list,patch,update,watch"),
         ],
     ),
 ];

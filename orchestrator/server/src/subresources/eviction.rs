@@ -84,7 +84,7 @@ fn goes_free(pod: &Value, budget: &Value) -> bool {
 
 /// Takes one disruption off a budget.
 async fn charge(call: &Call, options: &WriteOptions, budget: &Value) -> Result<(), Status> {
-    let entry = call.server.registry.find("policy", "v1", "poddisruptionbudgets").cloned();
+    let entry = call.server.catalog.load().registry.find("policy", "v1", "poddisruptionbudgets").cloned();
     let entry = entry.ok_or_else(Status::no_such_path)?;
     let mut route = (*call.route).clone();
     route.attributes.name = text(budget, &["metadata", "name"]).to_owned();

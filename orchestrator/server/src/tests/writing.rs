@@ -388,10 +388,18 @@ async fn applied_configurations_create_merge_and_conflict() {
 #[tokio::test]
 async fn plug_ins_complete_a_pod_and_defaults_survive_an_update() {
     let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
-    options.admission = crate::admission::chain(crate::admission::ServiceRanges {
+    let ranges = crate::admission::ServiceRanges {
         network: [127, 43, 0, 0].into(),
         prefix_length: 16,
         node_ports: 30_000..=32_767,
+    };
+    options.admission = crate::admission::chain(crate::admission::Parts {
+        ranges,
+        quotas: crate::admission::QuotaNews::default(),
+        rbac: Arc::default(),
+        authorizer: Arc::new(AllButMallory),
+        tokens: Arc::new(crate::tokens::tests::issuer().1),
+        root_ca: String::new(),
     });
     let server = Server::new(options).await.unwrap();
     send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
