@@ -37,6 +37,7 @@ fn a_secret_is_filled_with_a_token_and_goes_with_its_account() {
 #[test]
 fn tokens_are_for_their_audiences_and_die_with_what_they_are_bound_to() {
     let cluster = api(&["--service-account-max-token-expiration", "7200"]);
+    cluster.kubectl("wait serviceaccount/default --for=create --timeout=30s");
     let review = |token: &str, audiences: &str| -> Value {
         let body = format!(
             r#"{{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{{"token":{token:?},"audiences":{audiences}}}}}"#
@@ -88,6 +89,7 @@ fn another_cluster_takes_this_ones_tokens_as_id_tokens() {
         "--oidc-ca-file",
         ca.to_str().unwrap(),
     ]);
+    provider.kubectl("wait serviceaccount/default --for=create --timeout=30s");
     let token = provider.kubectl("create token default --audience=other");
     let whoami = checked("whoami", with_token(&cluster, token.trim(), &["auth", "whoami"]));
     assert!(whoami.contains("far:system:serviceaccount:default:default"), "{whoami}");
