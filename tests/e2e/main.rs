@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod access;
+mod admission;
 mod bad_input;
 mod cluster;
 mod features;

@@ -16,6 +16,7 @@ mod manifest;
 mod push;
 mod relay;
 mod report;
+mod secrets;
 mod up;
 
 use std::process::ExitCode;
@@ -48,6 +49,8 @@ enum Command {
     Delete(delete::Delete),
     /// Print what a pod's container wrote
     Logs(logs::Logs),
+    /// Show or rotate the keys that seal Secrets
+    Secrets(secrets::Secrets),
     /// Measure this program and print the figures as JSON
     Bench(bench::Bench),
     /// Print a completion script for a shell
@@ -91,6 +94,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Get(get) => get.run().await,
             Command::Delete(delete) => delete.run().await,
             Command::Logs(logs) => logs.run().await,
+            Command::Secrets(secrets) => secrets.run().await,
             Command::Bench(bench) => bench.run().await,
             Command::Completion { .. } | Command::WasmWorker | Command::WasmCompile => Ok(()),
         }

@@ -36,6 +36,7 @@ mod reviews;
 mod route;
 pub mod sealer;
 pub mod seams;
+mod secret_keys;
 pub mod selectors;
 pub mod serve;
 pub mod server;

@@ -13,7 +13,8 @@ use crate::reply::Status;
 use crate::route::Route;
 use crate::server::Server;
 use crate::{
-    accept, component_status, create, delete, get, list, openapi, patch, paths, reviews, subresources, update, watch,
+    accept, component_status, create, delete, get, list, openapi, patch, paths, reviews, secret_keys, subresources,
+    update, watch,
 };
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
@@ -26,11 +27,17 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     {
         return document;
     }
+    // What a proxied server gives is its own choice.
+    let is_proxied = route.attributes.subresource == "proxy";
     let form = match accept::form(&parts.headers) {
+        Err(_) if is_proxied => accept::Form::Json,
         Ok(form) => form,
         Err(status) => return status.into_response(),
     };
     if let Some(path) = &route.attributes.path {
+        if path == secret_keys::PATH {
+            return secret_keys::serve(&server, &parts.method).await.unwrap_or_else(Status::into_response);
+        }
         return paths::serve(&server, (&parts.method, path, &route.query), (&parts.headers, form))
             .unwrap_or_else(Status::into_response);
     }

@@ -1,6 +1,7 @@
 //! The router, driven in process over a memory store: tables of request and reply.
 
 mod encoding;
+mod proxies;
 mod quotas;
 mod reading;
 mod serving;

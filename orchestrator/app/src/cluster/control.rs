@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::address::{self, Networks};
-use crate::keyring;
+use crate::keyring::KeyFile;
 use crate::relay::LocalRelay;
 
 pub const DEFAULT_REGISTRY_PORT: u16 = 5_000;
@@ -73,7 +73,10 @@ pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<(Se
     let mut options = Options::new(parent.store.clone(), rbac.clone());
     options.authenticators = vec![Arc::new(authenticators)];
     options.admission = admission::chain(ranges(&parent), quotas.clone());
-    options.sealer = Some(Arc::new(keyring::open(&parent.settings.data.folder("server/cred")?)?));
+    let keys = Arc::new(KeyFile::open(&parent.settings.data.folder("server/cred")?, jiff::Timestamp::now())?);
+    parts.run(keys.clone().keep());
+    options.sealer = Some(keys.ring.clone());
+    options.keys = Some(keys);
     options.relay = Some(parent.relay);
     options.tokens = Some(issuer);
     options.metrics = Some(metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?);
