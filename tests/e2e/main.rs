@@ -6,6 +6,7 @@
 mod access;
 mod bad_input;
 mod cluster;
+mod custom;
 mod features;
 mod hello;
 mod objects;

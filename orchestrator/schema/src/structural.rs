@@ -240,3 +240,6 @@ fn texts(value: &Value) -> Vec<String> {
 fn child(base: &str, name: &str) -> String {
     if base.is_empty() { name.to_owned() } else { format!("{base}.{name}") }
 }
+
+#[cfg(test)]
+mod tests;

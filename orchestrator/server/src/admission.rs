@@ -19,7 +19,7 @@ mod runtime_class;
 pub mod service_addresses;
 mod storage_protection;
 mod taint_new_nodes;
-mod webhooks;
+pub mod webhooks;
 
 use std::sync::Arc;
 

@@ -99,6 +99,12 @@ pub(super) fn check_list_type(schema: &Value, path: &str, faults: &mut Vec<Fault
         let why = "must not be empty if x-kubernetes-list-type is map";
         say("FieldValueRequired", at_keys.clone(), format!("Required value: {why}"));
     }
+    check_keys(schema, &keys, path, &mut say);
+}
+
+/// The keys of a map are scalars of its items that are always there.
+fn check_keys(schema: &Value, keys: &[String], path: &str, say: &mut dyn FnMut(&'static str, String, String)) {
+    let at_keys = format!("{path}.x-kubernetes-list-map-keys");
     let items = &schema["items"];
     if !items.is_object() {
         let why = "must have a schema if x-kubernetes-list-type is map";

@@ -58,6 +58,8 @@ struct Follower {
     server: Server,
     definitions: Definitions,
     served: BTreeMap<String, Served>,
+    /// Changes come as they happen; before, definitions are as old as they say.
+    is_live: bool,
     api: Api<DynamicObject>,
 }
 
@@ -66,7 +68,7 @@ impl Follower {
         let kind = GroupVersionKind::gvk(GROUP, "v1", "CustomResourceDefinition");
         let resource = ApiResource::from_gvk_with_plural(&kind, "customresourcedefinitions");
         let api = Api::all_with(server.client(Identity::system_masters()), &resource);
-        Self { server, definitions: Definitions::new(), served: BTreeMap::new(), api }
+        Self { server, definitions: Definitions::new(), served: BTreeMap::new(), is_live: false, api }
     }
 
     async fn list(&mut self) -> Result<Box<dyn Watch>, Error> {
@@ -77,6 +79,7 @@ impl Follower {
         self.definitions =
             listed.iter().map(|object| (object.key.name().to_owned(), self.server.codec.value(object))).collect();
         self.settle(&*snapshot).await?;
+        self.is_live = true;
         Ok(watch)
     }
 
@@ -162,7 +165,9 @@ impl Follower {
             let (group, plural) = (text(&definition["spec"]["group"]), text(&definition["spec"]["names"]["plural"]));
             let resource = self.server.store.resource(&format!("{group}/{plural}")).await?;
             let token = CancellationToken::new();
-            let entries = super::entries(definition, resource, snapshot.revision(), &token);
+            let own = text(&definition["metadata"]["resourceVersion"]).parse();
+            let since = own.ok().filter(|_| !self.is_live).unwrap_or(snapshot.revision());
+            let entries = super::entries(definition, resource, since, &token);
             next.insert(name, Served { made_of, entries, retired: token });
         }
         retired.extend(std::mem::take(&mut self.served).into_values().map(|gone| gone.retired));
