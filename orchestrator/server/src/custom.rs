@@ -214,7 +214,7 @@ impl CustomKind {
         if well_formed {
             problems.extend(self.rules.problems(object, old));
         } else if self.rules.is_any() {
-            let message = "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            let message = "Invalid value: \"null\": some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             let (reason, field) = ("FieldValueInvalid", "<nil>".to_owned());
             problems.push(Problem { reason, field, message: message.to_owned() });
         }

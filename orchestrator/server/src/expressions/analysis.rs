@@ -8,8 +8,6 @@ use amphipod_schema::table::{Container, TypeRef};
 use kube_cel::cel::IdedExpr;
 use kube_cel::cel::common::ast::{ComprehensionExpr, EntryExpr, Expr};
 
-use super::values::escaped;
-
 /// What is known of a value.
 #[derive(Clone, Copy)]
 pub enum Known<'s> {
@@ -59,164 +57,20 @@ const LIBRARIES: &[&str] = &[
 const TYPES: &[&str] = &["int", "uint", "double", "string", "bool", "bytes", "list", "map", "null_type", "type"];
 
 /// Every function there is, besides operators.
-const FUNCTIONS: &[&str] = &[
-    "abs",
-    "add",
-    "allowed",
-    "asApproximateFloat",
-    "asInteger",
-    "bitAnd",
-    "bitNot",
-    "bitOr",
-    "bitShiftLeft",
-    "bitShiftRight",
-    "bitXor",
-    "bool",
-    "bytes",
-    "ceil",
-    "charAt",
-    "check",
-    "cidr",
-    "compareTo",
-    "contains",
-    "containsCIDR",
-    "containsIP",
-    "date",
-    "datetime",
-    "decode",
-    "distinct",
-    "dns1035Label",
-    "dns1035LabelPrefix",
-    "dns1123Label",
-    "dns1123LabelPrefix",
-    "dns1123Subdomain",
-    "dns1123SubdomainPrefix",
-    "double",
-    "duration",
-    "dyn",
-    "encode",
-    "endsWith",
-    "equivalent",
-    "error",
-    "errored",
-    "escapeKey",
-    "family",
-    "fieldSelector",
-    "find",
-    "findAll",
-    "first",
-    "flatten",
-    "floor",
-    "format",
-    "getDate",
-    "getDayOfMonth",
-    "getDayOfWeek",
-    "getDayOfYear",
-    "getEscapedPath",
-    "getFullYear",
-    "getHost",
-    "getHostname",
-    "getHours",
-    "getMilliseconds",
-    "getMinutes",
-    "getMonth",
-    "getPort",
-    "getQuery",
-    "getScheme",
-    "getSeconds",
-    "greatest",
-    "group",
-    "hasValue",
-    "indexOf",
-    "int",
-    "intersects",
-    "ip",
-    "isCIDR",
-    "isCIDRv4",
-    "isCIDRv6",
-    "isCanonical",
-    "isFinite",
-    "isGlobalUnicast",
-    "isGreaterThan",
-    "isIP",
-    "isIPv4",
-    "isIPv6",
-    "isInf",
-    "isInteger",
-    "isLessThan",
-    "isLinkLocalMulticast",
-    "isLinkLocalUnicast",
-    "isLoopback",
-    "isNaN",
-    "isQuantity",
-    "isSemver",
-    "isSorted",
-    "isURL",
-    "isUnspecified",
-    "join",
-    "labelSelector",
-    "labelValue",
-    "last",
-    "lastIndexOf",
-    "least",
-    "lowerAscii",
-    "major",
-    "masked",
-    "matches",
-    "max",
-    "min",
-    "minor",
-    "name",
-    "named",
-    "namespace",
-    "none",
-    "of",
-    "ofNonZeroValue",
-    "optFlatMap",
-    "optMap",
-    "or",
-    "orValue",
-    "patch",
-    "path",
-    "prefixLength",
-    "qualifiedName",
-    "quantity",
-    "quote",
-    "range",
-    "reason",
-    "replace",
-    "resource",
-    "reverse",
-    "round",
-    "semver",
-    "serviceAccount",
-    "sets",
-    "sign",
-    "size",
-    "slice",
-    "sort",
-    "split",
-    "sqrt",
-    "startsWith",
-    "string",
-    "strings",
-    "sub",
-    "subresource",
-    "substring",
-    "sum",
-    "timestamp",
-    "trim",
-    "trunc",
-    "type",
-    "uint",
-    "upperAscii",
-    "uri",
-    "url",
-    "uuid",
-    "validate",
-    "value",
-    "byte",
-];
+const FUNCTIONS: &str = "abs add allowed asApproximateFloat asInteger bitAnd bitNot bitOr bitShiftLeft bitShiftRight bitXor bool byte \
+    bytes ceil charAt check cidr compareTo contains containsCIDR containsIP date datetime decode distinct \
+    dns1035Label dns1035LabelPrefix dns1123Label dns1123LabelPrefix dns1123Subdomain dns1123SubdomainPrefix \
+    double duration dyn encode endsWith equivalent error errored escapeKey family fieldSelector find findAll \
+    first flatten floor format getDate getDayOfMonth getDayOfWeek getDayOfYear getEscapedPath getFullYear \
+    getHost getHostname getHours getMilliseconds getMinutes getMonth getPort getQuery getScheme getSeconds \
+    greatest group hasValue indexOf int intersects ip isCIDR isCIDRv4 isCIDRv6 isCanonical isFinite \
+    isGlobalUnicast isGreaterThan isIP isIPv4 isIPv6 isInf isInteger isLessThan isLinkLocalMulticast \
+    isLinkLocalUnicast isLoopback isNaN isQuantity isSemver isSorted isURL isUnspecified join labelSelector \
+    labelValue last lastIndexOf least lowerAscii major masked matches max min minor name named namespace none of \
+    ofNonZeroValue optFlatMap optMap or orValue patch path prefixLength qualifiedName quantity quote range \
+    reason replace resource reverse round semver serviceAccount sets sign size slice sort split sqrt startsWith \
+    string strings sub subresource substring sum timestamp trim trunc type uint upperAscii uri url uuid validate \
+    value";
 
 /// The first thing wrong, in upstream's words.
 pub fn check(tree: &IdedExpr, variables: &Variables<'_>) -> Result<(), String> {
@@ -240,7 +94,7 @@ fn known<'s>(node: &IdedExpr, variables: &Variables<'s>) -> Result<Known<'s>, St
         Expr::Call(call) => {
             let name = call.func_name.rsplit('.').next().unwrap_or_default();
             let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
-            if !is_operator && !FUNCTIONS.contains(&name) && name != "in" {
+            if !is_operator && !FUNCTIONS.split(' ').any(|known| known == name) && name != "in" {
                 return Err(format!("undeclared reference to '{}' (in container '')", call.func_name));
             }
             let library = |target: &IdedExpr| matches!(&target.expr, Expr::Ident(name) if LIBRARIES.contains(&name.as_str()) && !variables.0.contains_key(name));
@@ -296,28 +150,20 @@ fn member<'s>(operand: Known<'s>, field: &str) -> Result<Known<'s>, String> {
     let undefined = || Err(format!("undefined field '{field}'"));
     match operand {
         Known::Anything | Known::Many(_) => Ok(Known::Anything),
-        Known::Schema(schema, is_resource) => {
-            let named = |name: &&String| escaped(name).is_some_and(|escaped| escaped == field);
-            let found = schema.properties.get(field).or_else(|| {
-                let name = schema.properties.keys().find(named)?;
-                schema.properties.get(name)
-            });
-            match found {
-                Some(found) => Ok(Known::Schema(found, found.embedded)),
-                None if (is_resource || schema.embedded) && matches!(field, "apiVersion" | "kind" | "metadata") => {
-                    Ok(Known::Anything)
-                }
-                None => match &schema.additional {
-                    Additional::Schema(below) => Ok(Known::Schema(below, below.embedded)),
-                    Additional::Any => Ok(Known::Anything),
-                    Additional::None if schema.preserve || schema.ty != Type::Object => Ok(Known::Anything),
-                    Additional::None => undefined(),
-                },
+        Known::Schema(schema, is_resource) => match schema.properties.get(field) {
+            Some(found) => Ok(Known::Schema(found, found.embedded)),
+            None if (is_resource || schema.embedded) && matches!(field, "apiVersion" | "kind" | "metadata") => {
+                Ok(Known::Anything)
             }
-        }
+            None => match &schema.additional {
+                Additional::Schema(below) => Ok(Known::Schema(below, below.embedded)),
+                Additional::Any => Ok(Known::Anything),
+                Additional::None if schema.preserve || schema.ty != Type::Object => Ok(Known::Anything),
+                Additional::None => undefined(),
+            },
+        },
         Known::Table(ty) => {
-            let name = ty.fields().iter().find(|one| one.name == field || escaped(one.name).as_deref() == Some(field));
-            let Some(found) = name else { return undefined() };
+            let Some(found) = ty.field(field) else { return undefined() };
             Ok(match (found.container, found.object()) {
                 (Container::One, Some(ty)) => Known::Table(ty),
                 (_, Some(ty)) => Known::Many(ty),

@@ -1,8 +1,10 @@
 //! Objects that expressions make: `Object{spec: Object.spec{replicas: 1}}` and `JSONPatch{op: "add", …}` become maps,
-//! which the engine knows how to make.
+//! which the engine knows how to make; escaped names become those they stand for.
 
 use kube_cel::cel::IdedExpr;
 use kube_cel::cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, LiteralValue, MapEntryExpr, MapExpr};
+
+use super::values::unescaped;
 
 /// The tree without struct literals. The error is a compiler's text.
 pub(super) fn as_maps(mut tree: IdedExpr) -> Result<IdedExpr, String> {
@@ -34,6 +36,7 @@ fn rewrite(node: &mut IdedExpr) -> Result<(), String> {
                 node.expr = Expr::Ident("authorizer.requestResource".to_owned());
                 return Ok(());
             }
+            select.field = unescaped(&select.field);
             rewrite(&mut select.operand)
         }
         Expr::Map(map) => map.entries.iter_mut().try_for_each(|entry| match &mut entry.expr {
@@ -61,13 +64,4 @@ fn entry(entry: IdedEntryExpr) -> Result<IdedEntryExpr, String> {
     let key = IdedExpr { id: entry.id, expr: Expr::Literal(LiteralValue::String(name.as_str().into())) };
     let made = MapEntryExpr { key, value: field.value, optional: field.optional };
     Ok(IdedEntryExpr { id: entry.id, expr: EntryExpr::MapEntry(made) })
-}
-
-fn unescaped(name: &str) -> String {
-    let known = name.replace("__dot__", ".").replace("__dash__", "-").replace("__slash__", "/");
-    let known = known.replace("__underscores__", "__");
-    match name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__")) {
-        Some(word) if super::values::escaped(word).is_some() => word.to_owned(),
-        _ => known,
-    }
 }

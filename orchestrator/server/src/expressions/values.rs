@@ -1,5 +1,5 @@
-//! Between JSON and CEL's values. Names that are no identifiers are escaped as Kubernetes escapes them; a schema says
-//! which texts are times, durations and bytes.
+//! Between JSON and CEL's values. A schema says which texts are times, durations and bytes. Names that are no
+//! identifiers are written escaped in expressions, as Kubernetes escapes them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,8 +37,7 @@ const RESERVED: &[&str] = &[
     "while",
 ];
 
-/// Without a schema names stay as they are and are escaped beside, so that both `object.metadata.labels['a-b']` and
-/// `object.spec.a__dash__b` find what they mean.
+/// Names stay as they are: `a__dash__b` of an expression is read as the name that it stands for.
 pub fn from_json(value: &Value, schema: Option<&Structural>) -> Cel {
     match value {
         Value::Null => Cel::Null,
@@ -55,16 +54,7 @@ pub fn from_json(value: &Value, schema: Option<&Structural>) -> Cel {
         Value::Object(members) => {
             let mut map = HashMap::with_capacity(members.len());
             for (name, member) in members {
-                let value = from_json(member, schema.and_then(|schema| schema.member(name)));
-                if schema.is_none_or(|schema| schema.properties.contains_key(name))
-                    && let Some(escaped) = escaped(name)
-                {
-                    map.insert(key(&escaped), value.clone());
-                    if schema.is_some() {
-                        continue;
-                    }
-                }
-                map.insert(key(name), value);
+                map.insert(key(name), from_json(member, schema.and_then(|schema| schema.member(name))));
             }
             Cel::Map(Map { map: Arc::new(map) })
         }
@@ -95,20 +85,15 @@ fn from_text(text: &str, schema: Option<&Structural>) -> Cel {
     }
 }
 
-/// The identifier that stands for a name; `None` when the name is one itself.
-pub(super) fn escaped(name: &str) -> Option<String> {
-    if RESERVED.contains(&name) {
-        return Some(format!("__{name}__"));
+/// The name that an identifier stands for.
+pub(super) fn unescaped(name: &str) -> String {
+    if let Some(word) = name.strip_prefix("__").and_then(|rest| rest.strip_suffix("__"))
+        && RESERVED.contains(&word)
+    {
+        return word.to_owned();
     }
-    if !name.contains(['.', '-', '/']) && !name.contains("__") {
-        return None;
-    }
-    Some(
-        name.replace("__", "__underscores__")
-            .replace('.', "__dot__")
-            .replace('-', "__dash__")
-            .replace('/', "__slash__"),
-    )
+    let plain = name.replace("__dot__", ".").replace("__dash__", "-").replace("__slash__", "/");
+    plain.replace("__underscores__", "__")
 }
 
 /// What an expression made, as JSON. The error is a text for the client.

@@ -113,7 +113,7 @@ async fn objects_are_pruned_defaulted_and_judged() {
         (
             json!({}),
             expect![[
-                r#"422 Invalid Widget.example.com "x" is invalid: [spec.size: Required value, <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]"#
+                r#"422 Invalid Widget.example.com "x" is invalid: [spec.size: Required value, <nil>: Invalid value: "null": some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]"#
             ]],
         ),
         (
