@@ -7,6 +7,7 @@ mod access;
 mod admission;
 mod bad_input;
 mod cluster;
+mod custom;
 mod features;
 mod hello;
 mod objects;

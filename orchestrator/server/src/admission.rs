@@ -3,25 +3,30 @@
 
 mod certificate_requestor;
 mod claim_resize;
+mod compiled;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_tolerations;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod pod_priority;
 mod pod_security;
 mod pod_service_account;
+pub mod policies;
 pub mod resource_quota;
 mod runtime_class;
 pub mod service_addresses;
 mod storage_protection;
 mod taint_new_nodes;
+pub mod webhooks;
 
 use std::sync::Arc;
 
 use rand::RngExt;
 
 use crate::seams::{AdmissionRequest, Admit, Operation};
+pub use matching::condition_variables;
 pub use resource_quota::QuotaNews;
 pub use service_addresses::ServiceRanges;
 
@@ -45,6 +50,10 @@ pub fn chain(ranges: ServiceRanges, quotas: QuotaNews) -> Vec<Arc<dyn Admit>> {
         Arc::new(runtime_class::PodRuntimeClass),
         Arc::new(certificate_requestor::CertificateRequestor),
         Arc::new(default_ingress_class::DefaultIngressClass),
+        Arc::new(policies::mutating::MutatingPolicies::default()),
+        Arc::new(webhooks::MutatingWebhooks::default()),
+        Arc::new(policies::validating::ValidatingPolicies::default()),
+        Arc::new(webhooks::ValidatingWebhooks::default()),
         Arc::new(service_addresses::ServiceAddresses(ranges)),
         // Quota is the last: what another plug-in refuses is not charged.
         Arc::new(resource_quota::ResourceQuotas(quotas)),

@@ -15,9 +15,11 @@ mod codec;
 mod component_status;
 mod compress;
 mod create;
+pub mod custom;
 mod delete;
 mod discovery;
 mod encoding;
+pub mod expressions;
 mod forms;
 mod get;
 pub mod kinds;
@@ -47,7 +49,9 @@ mod tap;
 pub mod tokens;
 mod twins;
 mod update;
+mod versions;
 mod watch;
+mod webhook_client;
 mod write;
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::reply::Status;
 use crate::route::Route;
 use crate::server::Server;
 use crate::{
-    accept, component_status, create, delete, get, list, openapi, patch, paths, reviews, secret_keys, subresources,
-    update, watch,
+    accept, component_status, create, delete, forms, get, list, openapi, patch, paths, reviews, secret_keys,
+    subresources, update, watch,
 };
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
@@ -51,7 +51,12 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     }
     let call = Call { server, entry, route, identity, form, headers: Arc::new(parts.headers.clone()) };
     let parts = http::Request::from_parts(parts, ());
-    dispatch(call, parts, body).await.unwrap_or_else(Status::into_response)
+    let entry = call.entry.clone();
+    let mut response = dispatch(call, parts, body).await.unwrap_or_else(Status::into_response);
+    if let Some(warning) = entry.kind.custom().and_then(|custom| custom.deprecation.clone()) {
+        forms::warn(&mut response, &[warning]);
+    }
+    response
 }
 
 async fn dispatch(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {

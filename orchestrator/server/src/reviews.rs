@@ -76,6 +76,7 @@ const fn review(
         validate_update: |_, _| Vec::new(),
         fields: |_| Vec::new(),
         field_labels: &[],
+        is_custom: false,
         columns: &[],
         row: |_, _| Vec::new(),
     }

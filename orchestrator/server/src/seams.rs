@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::codec::Codec;
 use crate::kinds::Kind;
-use crate::registry::Registry;
+use crate::registry::{Entry, Registry};
 use crate::reply::Status;
 
 /// Who asks. In-process callers put it into the request's extensions; then authentication is skipped, nothing else.
@@ -113,6 +113,8 @@ pub type Explain = Box<dyn Fn(&Error) -> Option<Status> + Send + Sync>;
 /// One write on its way to the store. `guards` and `ops` join the transaction of the write itself.
 pub struct AdmissionRequest<'a> {
     pub kind: &'a Kind,
+    /// The same as the registry has it.
+    pub entry: &'a Entry,
     /// Empty for the object itself.
     pub subresource: &'a str,
     pub operation: Operation,
@@ -156,6 +158,7 @@ pub struct Cluster {
     pub snapshot: Arc<dyn Snapshot>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) codec: Codec,
+    pub(crate) authorizer: Arc<dyn Authorize>,
 }
 
 impl Cluster {

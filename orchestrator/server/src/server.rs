@@ -154,6 +154,6 @@ impl Server {
     /// What plug-ins and subresources read from.
     pub fn cluster(&self, snapshot: Arc<dyn Snapshot>) -> Cluster {
         let (store, registry) = (self.store.clone(), self.catalog.registry());
-        Cluster { store, snapshot, registry, codec: self.codec.clone() }
+        Cluster { store, snapshot, registry, codec: self.codec.clone(), authorizer: self.authorizer.clone() }
     }
 }

@@ -26,6 +26,9 @@ pub fn table(call: &Call, rows: &[Value], revision: Value) -> Value {
 }
 
 pub fn definitions(call: &Call) -> Value {
+    if let Some(custom) = call.entry.kind.custom() {
+        return custom.definitions();
+    }
     let columns = if call.kind().columns.is_empty() { PLAIN } else { call.kind().columns };
     let definition = |column: &Column| {
         json!({
@@ -38,7 +41,9 @@ pub fn definitions(call: &Call) -> Value {
 
 pub fn row(call: &Call, object: &Value) -> Value {
     let kind = call.kind();
-    let cells = if kind.columns.is_empty() {
+    let cells = if let Some(custom) = call.entry.kind.custom() {
+        custom.row(object, call.server.now().as_second())
+    } else if kind.columns.is_empty() {
         vec![object["metadata"]["name"].clone(), object["metadata"]["creationTimestamp"].clone()]
     } else {
         (kind.row)(object, call.server.now().as_second())

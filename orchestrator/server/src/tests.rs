@@ -1,7 +1,9 @@
 //! The router, driven in process over a memory store: tables of request and reply.
 
+mod custom;
 mod encoding;
 mod proxies;
+mod outside;
 mod quotas;
 mod reading;
 mod serving;

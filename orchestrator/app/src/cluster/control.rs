@@ -85,8 +85,8 @@ pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<(Se
     Ok((server, rbac))
 }
 
-/// Makes what exists in a fresh cluster (namespaces, roles, the Service of the API itself), then reads the policy: nobody
-/// but this program is served before.
+/// Makes what exists in a fresh cluster (namespaces, roles, the Service of the API itself), then reads the policy and
+/// the custom kinds: nobody but this program is served before.
 pub async fn bootstrap(
     (server, rbac): (&Server, Arc<Rbac>),
     store: Arc<dyn Store>,
@@ -97,6 +97,9 @@ pub async fn bootstrap(
     let (ready, mut is_ready) = watch::channel(false);
     let frames = server.clone();
     parts.run(follow::follow(rbac, store, Arc::new(move |object| frames.frame(object)), ready));
+    is_ready.wait_for(|ready| *ready).await?;
+    let (ready, mut is_ready) = watch::channel(false);
+    parts.run(amphipod_server::custom::follow::follow(server.clone(), ready));
     is_ready.wait_for(|ready| *ready).await?;
     Ok(())
 }
