@@ -4,6 +4,7 @@
 mod accept;
 pub mod admission;
 mod apply;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 mod body;
@@ -57,4 +58,4 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use server::{Clock, Options, Server};
+pub use server::{Clock, Options, Page, Server};

@@ -50,7 +50,16 @@ pub struct Unauthenticated(pub String);
 #[async_trait]
 pub trait Authenticate: Send + Sync {
     async fn authenticate(&self, parts: &http::request::Parts) -> Result<Option<Identity>, Unauthenticated>;
+
+    /// Whom a bearer token stands for, and which of the wanted audiences (empty: the API's own) it is for; what
+    /// TokenReview answers. `Ok(None)`: this way knows no such token.
+    async fn review(&self, _token: &str, _audiences: &[String]) -> Result<Option<Reviewed>, Unauthenticated> {
+        Ok(None)
+    }
 }
+
+/// An identity and the audiences met.
+pub type Reviewed = (Identity, Vec<String>);
 
 /// What a request wants, in RBAC's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +77,8 @@ pub struct Attributes {
     pub name: String,
     /// Set for non-resource requests only.
     pub path: Option<String>,
+    /// What a list, watch or deletion of many is narrowed to: `(field, value)` of each equality.
+    pub field_selector: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,7 +231,13 @@ pub struct KeysError(pub String);
 /// Answers `serviceaccounts/token`: the TokenRequest with its status filled.
 #[async_trait]
 pub trait IssueToken: Send + Sync {
-    async fn issue(&self, service_account: &Value, request: Value) -> Result<Value, Status>;
+    async fn issue(&self, service_account: &Value, request: Value) -> Result<Issued, Status>;
+}
+
+/// The TokenRequest with its status, and what is to be said about it.
+pub struct Issued {
+    pub request: Value,
+    pub warnings: Vec<String>,
 }
 
 /// The way to a node's agent.

@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
+use crate::audit::Audit;
 use crate::catalog::{Catalog, Current};
 use crate::codec::Codec;
 use crate::kinds::{KINDS, Kind};
@@ -40,7 +41,19 @@ pub struct Options {
     /// What `/metrics` shows.
     pub metrics: Option<PrometheusHandle>,
     /// More JSON at plain paths: the issuer's `/.well-known/openid-configuration` and `/openid/v1/jwks`.
-    pub pages: Vec<(String, Bytes)>,
+    pub pages: Vec<Page>,
+    /// How much is served at once.
+    pub limits: Limits,
+    /// Where the audit log goes; `None`: there is none.
+    pub audit: Option<Arc<Audit>>,
+}
+
+/// A document that stays as it is.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub path: &'static str,
+    pub content_type: &'static str,
+    pub body: Bytes,
 }
 
 impl Options {
@@ -58,6 +71,8 @@ impl Options {
             tokens: None,
             metrics: None,
             pages: Vec::new(),
+            limits: Limits::default(),
+            audit: None,
         }
     }
 }
@@ -79,7 +94,8 @@ pub struct Shared {
     pub(crate) relay: Option<Arc<dyn Relay>>,
     pub(crate) tokens: Option<Arc<dyn IssueToken>>,
     pub(crate) metrics: Option<PrometheusHandle>,
-    pub(crate) pages: Vec<(String, Bytes)>,
+    pub(crate) pages: Vec<Page>,
+    pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) limits: Limits,
     /// Streams that outlive the request that opened them; they end with the server.
     pub(crate) tunnels: Mutex<JoinSet<()>>,
@@ -110,7 +126,8 @@ impl Server {
             tokens: options.tokens,
             metrics: options.metrics,
             pages: options.pages,
-            limits: Limits::default(),
+            limits: options.limits,
+            audit: options.audit,
             tunnels: Mutex::default(),
         })))
     }

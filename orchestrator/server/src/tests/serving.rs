@@ -195,3 +195,18 @@ async fn a_nodes_refusal_is_a_status_with_the_nodes_words() {
         assert_eq!(brief(&server, "GET /api/v1/namespaces/d/pods/p/log?previous=true", Value::Null).await, expected);
     }
 }
+
+#[tokio::test]
+async fn who_asks_too_much_at_once_is_told_to_come_back() {
+    let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
+    options.limits = crate::limits::Limits::new(10, 0);
+    let server = Server::new(options).await.unwrap();
+    let mut busy = request("GET /api/v1/pods", Vec::new());
+    busy.extensions_mut().insert(Identity::new("alice", &[]));
+    let response = raw(&server, busy).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    let (status, reply) = read(response).await;
+    assert_eq!((status.as_u16(), &reply["reason"]), (429, &Value::from("TooManyRequests")));
+    let (status, _) = send(&server, "GET /api/v1/pods", Value::Null).await;
+    assert_eq!(status, StatusCode::OK, "masters are not limited");
+}

@@ -393,7 +393,14 @@ async fn plug_ins_complete_a_pod_and_defaults_survive_an_update() {
         prefix_length: 16,
         node_ports: 30_000..=32_767,
     };
-    options.admission = crate::admission::chain(ranges, crate::admission::QuotaNews::default());
+    options.admission = crate::admission::chain(crate::admission::Parts {
+        ranges,
+        quotas: crate::admission::QuotaNews::default(),
+        rbac: Arc::default(),
+        authorizer: Arc::new(AllButMallory),
+        tokens: Arc::new(crate::tokens::tests::issuer().1),
+        root_ca: String::new(),
+    });
     let server = Server::new(options).await.unwrap();
     send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
     let (status, reply) = send(&server, &format!("POST {PODS}"), pod("early")).await;
