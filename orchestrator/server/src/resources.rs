@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use crate::call::Call;
 use crate::kinds::Scope;
 use crate::pipeline::Caller;
+use crate::registry::KindRef;
 use crate::reply::Status;
 use crate::route::Route;
 use crate::server::Server;
@@ -53,10 +54,19 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     let parts = http::Request::from_parts(parts, ());
     let entry = call.entry.clone();
     let mut response = dispatch(call, parts, body).await.unwrap_or_else(Status::into_response);
-    if let Some(warning) = entry.kind.custom().and_then(|custom| custom.deprecation.clone()) {
-        forms::warn(&mut response, &[warning]);
-    }
+    forms::warn(&mut response, &deprecation(&entry.kind));
     response
+}
+
+/// What everybody is told who uses a kind that is given up.
+fn deprecation(kind: &KindRef) -> Vec<String> {
+    match (kind.group, kind.kind) {
+        ("", "ComponentStatus") => vec!["v1 ComponentStatus is deprecated in v1.19+".to_owned()],
+        ("", "Endpoints") => {
+            vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
+        }
+        _ => kind.custom().and_then(|custom| custom.deprecation.clone()).into_iter().collect(),
+    }
 }
 
 async fn dispatch(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {

@@ -2,8 +2,8 @@
 
 mod custom;
 mod encoding;
-mod proxies;
 mod outside;
+mod proxies;
 mod quotas;
 mod reading;
 mod serving;

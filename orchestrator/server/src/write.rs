@@ -50,6 +50,7 @@ pub async fn admit_body(call: &Call, body: Value, dry_run: bool) -> Result<Value
     let cluster = server.cluster(server.store.snapshot());
     let mut request = AdmissionRequest {
         kind: call.kind(),
+        entry: &call.entry,
         subresource: call.subresource(),
         operation: Operation::Create,
         namespace: call.namespace(),
