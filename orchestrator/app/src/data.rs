@@ -1,7 +1,7 @@
 //! The data directory: one folder holds everything a cluster keeps. The store locks and numbers its own part.
 //!
 //! ```text
-//! DIR/server/db     the store          DIR/server/tls   certificates and keys    DIR/server/cred   the key of secrets
+//! DIR/server/db     the store          DIR/server/tls   certificates and keys    DIR/server/cred   the keys of secrets
 //! DIR/registry      pushed images      DIR/agent        images, logs, volumes    DIR/node-name     who this node is
 //! DIR/api-address   where the API server listened last
 //! ```

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::field_set::{FieldSet, Place, Step, compare, fields_of};
 use crate::managed_fields::{self, Entry, Manager, Operation, changes, lose, nothing, read, tracked};
-use crate::table::TypeRef;
+use crate::structural::Shape;
 
 /// The manager of everything in an object that was written before anybody applied to it.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -52,17 +52,18 @@ pub enum ApplyError {
 /// Applies `config`, which `check` or `parse` has normalised, to `live` (`None` creates).
 /// `live_entries` is the live object's managedFields; those inside `live` are not looked at.
 /// When nothing changes, the value and the entries come back as they were, times included.
-pub fn apply(
+pub fn apply<'s>(
     live: Option<&Value>,
     config: &Value,
     live_entries: &Value,
     (manager, force): (Manager<'_>, Force),
-    ty: Option<TypeRef>,
+    shape: impl Into<Shape<'s>>,
 ) -> Result<Applied, ApplyError> {
     let claims = config.pointer("/metadata/managedFields");
     if claims.is_some_and(|claims| !claims.as_array().is_some_and(Vec::is_empty)) {
         return Err(ApplyError::BadRequest("metadata.managedFields must be nil".to_owned()));
     }
+    let ty = shape.into();
     let zero = nothing(ty);
     let before = live.unwrap_or(&zero);
     let merged = merge::merge(before, config, Place::root(ty)).map_err(ApplyError::BadRequest)?;
@@ -97,7 +98,7 @@ pub fn apply(
 }
 
 /// Objects from before managedFields get one entry for all that they have.
-fn known_entries(live: Option<&Value>, entries: &Value, manager: Manager<'_>, ty: Option<TypeRef>) -> Vec<Entry> {
+fn known_entries(live: Option<&Value>, entries: &Value, manager: Manager<'_>, ty: Shape<'_>) -> Vec<Entry> {
     let mut entries = read(entries);
     if let (Some(live), true) = (live, entries.is_empty()) {
         let all = changes(None, live, "", ty);
@@ -141,7 +142,7 @@ fn conflict_message(conflicts: &[Conflict]) -> String {
 }
 
 /// Where a list element of that step stands.
-fn position(list: &[Value], place: Place, step: &Step) -> Option<usize> {
+fn position(list: &[Value], place: Place<'_>, step: &Step) -> Option<usize> {
     list.iter().position(|value| place.step_of(value).as_ref() == Some(step))
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::field_set::{Comparison, FieldSet, Step, compare};
 use crate::shape::prune_empty;
-use crate::table::TypeRef;
+use crate::structural::Shape;
 
 /// Beyond so many Update entries the oldest are merged into one.
 pub const UPDATE_MANAGERS_MAX: usize = 10;
@@ -142,14 +142,15 @@ pub fn entries_in_force(incoming: &Value, live: &Value, subresource: &str) -> Va
 /// The entries after a plain write: the writer owns what it changed, everybody loses what changed or went.
 /// `old` is `None` for a create. An object that did not change keeps its entries and their times; one that has none
 /// gets none before somebody applies to it.
-/// `ty` is `None` for custom resources, whose lists then count as atomic.
-pub fn track_update(
+/// Where nothing is known of the object its lists count as atomic.
+pub fn track_update<'s>(
     old: Option<&Value>,
     new: &Value,
     old_entries: &Value,
     manager: Manager<'_>,
-    ty: Option<TypeRef>,
+    shape: impl Into<Shape<'s>>,
 ) -> Value {
+    let ty = shape.into();
     let comparison = changes(old, new, manager.subresource, ty);
     let mut entries = read(old_entries);
     if old.is_some() && (entries.is_empty() || comparison.is_same()) {
@@ -176,7 +177,7 @@ pub(crate) fn lose(entries: &mut [Entry], changed: &FieldSet, removed: &FieldSet
     }
 }
 
-pub(crate) fn changes(old: Option<&Value>, new: &Value, subresource: &str, ty: Option<TypeRef>) -> Comparison {
+pub(crate) fn changes(old: Option<&Value>, new: &Value, subresource: &str, ty: Shape<'_>) -> Comparison {
     let comparison = match old {
         Some(old) => compare(old, new, ty),
         None => compare(&nothing(ty), new, ty),
@@ -189,16 +190,16 @@ pub(crate) fn changes(old: Option<&Value>, new: &Value, subresource: &str, ty: O
 }
 
 /// What an object is before it is created: Go's zero object, in which structs that are no pointers stand.
-pub(crate) fn nothing(ty: Option<TypeRef>) -> Value {
+pub(crate) fn nothing(shape: Shape<'_>) -> Value {
     let mut zero = json!({});
-    if let Some(ty) = ty {
+    if let Shape::Table(ty) = shape {
         prune_empty(&mut zero, ty);
     }
     zero
 }
 
 /// Fields that the system owns are never tracked, nor what this road cannot write.
-pub(crate) fn tracked(mut set: FieldSet, subresource: &str, ty: Option<TypeRef>) -> FieldSet {
+pub(crate) fn tracked(mut set: FieldSet, subresource: &str, ty: Shape<'_>) -> FieldSet {
     const SYSTEM: [&str; 8] =
         ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"];
     let step = |name: &str| Step::Field(name.to_owned());
@@ -211,7 +212,11 @@ pub(crate) fn tracked(mut set: FieldSet, subresource: &str, ty: Option<TypeRef>)
     if let Some(metadata) = set.children.get_mut(&step("metadata")) {
         metadata.member = false;
     }
-    let has_both = ty.is_none_or(|ty| ty.field("spec").is_some() && ty.field("status").is_some());
+    let has_both = match ty {
+        Shape::Free => true,
+        Shape::Table(ty) => ty.field("spec").is_some() && ty.field("status").is_some(),
+        Shape::Custom(schema) => schema.status_apart,
+    };
     if has_both {
         match subresource {
             "" => set.remove_below(&[step("status")]),

@@ -5,21 +5,25 @@ mod account_secret;
 mod certificate_requestor;
 mod certificate_signers;
 mod claim_resize;
+mod compiled;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_tolerations;
 mod grants;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod pod_priority;
 mod pod_security;
 mod pod_service_account;
+pub mod policies;
 pub mod resource_quota;
 mod runtime_class;
 pub mod service_addresses;
 mod storage_protection;
 mod taint_new_nodes;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -28,6 +32,7 @@ use rand::RngExt;
 use crate::authz::Rbac;
 use crate::seams::{AdmissionRequest, Admit, Authorize, Operation};
 use crate::tokens::TokenIssuer;
+pub use matching::condition_variables;
 pub use resource_quota::QuotaNews;
 pub use service_addresses::ServiceRanges;
 
@@ -66,6 +71,10 @@ pub fn chain(parts: Parts) -> Vec<Arc<dyn Admit>> {
         Arc::new(certificate_signers::CertificateSigners(parts.authorizer)),
         Arc::new(account_secret::AccountSecret { tokens: parts.tokens, root_ca: parts.root_ca }),
         Arc::new(default_ingress_class::DefaultIngressClass),
+        Arc::new(policies::mutating::MutatingPolicies::default()),
+        Arc::new(webhooks::MutatingWebhooks::default()),
+        Arc::new(policies::validating::ValidatingPolicies::default()),
+        Arc::new(webhooks::ValidatingWebhooks::default()),
         Arc::new(service_addresses::ServiceAddresses(parts.ranges)),
         Arc::new(grants::Grants(parts.rbac)),
         // Quota is the last: what another plug-in refuses is not charged.

@@ -186,7 +186,7 @@ fn readable(server: &Server, route: &Route, parts: &http::request::Parts, bytes:
             let version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
             body::Expected::known(&version, kind)
         }
-        _ => body::Expected { api_version: entry.api_version(), kind: entry.kind.kind, ty: entry.ty },
+        _ => body::of_entry(&entry),
     };
     body::decode((media, bytes), &expected, crate::call::FieldValidation::Ignore).ok().map(|input| input.value)
 }

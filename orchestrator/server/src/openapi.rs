@@ -84,8 +84,8 @@ fn made(entries: &[Arc<Entry>]) -> Made {
     versions.into_iter().map(document).collect()
 }
 
-fn described<'a>(entry: &Entry, versions: &'a [String]) -> Option<OpenApiKind<'a>> {
-    let kind = &entry.kind;
+fn described<'a>(entry: &'a Entry, versions: &'a [String]) -> Option<OpenApiKind<'a>> {
+    let kind: &Kind = &entry.kind;
     let subresources = kind.subresources.iter().zip(versions).map(|(sub, version)| OpenApiSubresource {
         name: sub.name,
         api_version: version,
@@ -97,7 +97,10 @@ fn described<'a>(entry: &Entry, versions: &'a [String]) -> Option<OpenApiKind<'a
         plural: kind.plural,
         namespaced: kind.scope == Scope::Namespaced,
         verbs: kind.verbs.to_vec(),
-        schema: KindSchema::Table(entry.ty?),
+        schema: match entry.kind.custom() {
+            Some(custom) => KindSchema::Custom(&custom.published),
+            None => KindSchema::Table(entry.ty?),
+        },
         subresources: subresources.collect(),
     })
 }

@@ -5,17 +5,19 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use amphipod_schema::TypeRef;
+use amphipod_schema::{Shape, TypeRef};
 use amphipod_store::{Error, Key, ResourceId, Store};
+use serde_json::Value;
 
-use crate::kinds::Kind;
+use crate::custom::CustomKind;
+use crate::kinds::{Kind, Problem};
 use crate::reviews;
 
 /// A kind of the table, or one that a CustomResourceDefinition made.
 #[derive(Clone)]
 pub enum KindRef {
     BuiltIn(&'static Kind),
-    Custom(Arc<Kind>),
+    Custom(Arc<CustomKind>),
 }
 
 impl Deref for KindRef {
@@ -24,7 +26,16 @@ impl Deref for KindRef {
     fn deref(&self) -> &Kind {
         match self {
             Self::BuiltIn(kind) => kind,
-            Self::Custom(kind) => kind,
+            Self::Custom(custom) => &custom.kind,
+        }
+    }
+}
+
+impl KindRef {
+    pub fn custom(&self) -> Option<&CustomKind> {
+        match self {
+            Self::BuiltIn(_) => None,
+            Self::Custom(custom) => Some(custom),
         }
     }
 }
@@ -49,6 +60,19 @@ impl Entry {
 
     pub fn id(&self) -> ResourceId {
         self.resource.expect("virtual kinds are answered before the store is asked")
+    }
+
+    /// What is known of its type.
+    pub fn shape(&self) -> Shape<'_> {
+        self.kind.custom().map_or(Shape::from(self.ty), |custom| Shape::Custom(&custom.schema))
+    }
+
+    /// Problems of an object that is to be stored; `old` is what stood there before.
+    pub fn problems(&self, object: &Value, old: Option<&Value>) -> Vec<Problem> {
+        match self.kind.custom() {
+            Some(custom) => custom.problems(object, old),
+            None => (self.kind.validate)(object),
+        }
     }
 
     /// `v1` or `apps/v1`.
@@ -93,8 +117,7 @@ impl Registry {
 
     /// The same built-in kinds with other custom ones behind them. A custom kind never hides a built-in one.
     pub fn with_custom(&self, custom: Vec<Arc<Entry>>) -> Self {
-        let mut registry =
-            Self { entries: Vec::new(), by_plural: HashMap::new(), ids: HashMap::new(), ..self.clone() };
+        let mut registry = Self { entries: Vec::new(), by_plural: HashMap::new(), ids: HashMap::new(), ..self.clone() };
         for entry in self.built_in() {
             registry.add(entry.clone());
         }

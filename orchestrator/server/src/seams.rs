@@ -8,11 +8,12 @@ use amphipod_store::{Error, Guard, Key, Op, Snapshot, Store};
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::codec::Codec;
 use crate::kinds::Kind;
-use crate::registry::Registry;
+use crate::registry::{Entry, Registry};
 use crate::reply::Status;
 
 /// Who asks. In-process callers put it into the request's extensions; then authentication is skipped, nothing else.
@@ -123,6 +124,8 @@ pub type Explain = Box<dyn Fn(&Error) -> Option<Status> + Send + Sync>;
 /// One write on its way to the store. `guards` and `ops` join the transaction of the write itself.
 pub struct AdmissionRequest<'a> {
     pub kind: &'a Kind,
+    /// The same as the registry has it.
+    pub entry: &'a Entry,
     /// Empty for the object itself.
     pub subresource: &'a str,
     pub operation: Operation,
@@ -166,6 +169,7 @@ pub struct Cluster {
     pub snapshot: Arc<dyn Snapshot>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) codec: Codec,
+    pub(crate) authorizer: Arc<dyn Authorize>,
 }
 
 impl Cluster {
@@ -199,6 +203,30 @@ pub trait Sealer: Send + Sync {
     /// `None` when the key is unknown or the bytes were changed.
     fn open(&self, sealed: &[u8], context: &[u8]) -> Option<Bytes>;
 }
+
+/// One of the keys behind a [`Sealer`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFacts {
+    pub id: u32,
+    pub created: Timestamp,
+    /// Since when it seals nothing.
+    pub retired: Option<Timestamp>,
+}
+
+/// The keys behind a [`Sealer`], kept outside the store.
+pub trait Keys: Send + Sync {
+    /// The one that seals is the first.
+    fn list(&self) -> Vec<KeyFacts>;
+    /// Makes a key that seals from now on, and gives its id; it is durable when this returns.
+    fn rotate(&self, now: Timestamp) -> Result<u32, KeysError>;
+    /// These seal nothing any more. The first one is never retired.
+    fn retire(&self, ids: &[u32], now: Timestamp) -> Result<(), KeysError>;
+}
+
+/// The keys could not be kept; those from before go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct KeysError(pub String);
 
 /// Answers `serviceaccounts/token`: the TokenRequest with its status filled.
 #[async_trait]

@@ -8,6 +8,8 @@ use axum::Router;
 use bytes::Bytes;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
 
 use crate::audit::Audit;
 use crate::catalog::{Catalog, Current};
@@ -16,7 +18,7 @@ use crate::kinds::{KINDS, Kind};
 use crate::limits::Limits;
 use crate::pipeline;
 use crate::registry::Registry;
-use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Relay, Sealer};
+use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Keys, Relay, Sealer};
 use crate::tap::Tap;
 
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -32,6 +34,8 @@ pub struct Options {
     pub admission: Vec<Arc<dyn Admit>>,
     pub clock: Clock,
     pub sealer: Option<Arc<dyn Sealer>>,
+    /// Its keys, when they can be rotated.
+    pub keys: Option<Arc<dyn Keys>>,
     pub relay: Option<Arc<dyn Relay>>,
     pub tokens: Option<Arc<dyn IssueToken>>,
     /// What `/metrics` shows.
@@ -62,6 +66,7 @@ impl Options {
             admission: Vec::new(),
             clock: Arc::new(Timestamp::now),
             sealer: None,
+            keys: None,
             relay: None,
             tokens: None,
             metrics: None,
@@ -85,12 +90,15 @@ pub struct Shared {
     pub(crate) authorizer: Arc<dyn Authorize>,
     pub(crate) admission: Vec<Arc<dyn Admit>>,
     pub(crate) clock: Clock,
+    pub(crate) keys: Option<Arc<dyn Keys>>,
     pub(crate) relay: Option<Arc<dyn Relay>>,
     pub(crate) tokens: Option<Arc<dyn IssueToken>>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) pages: Vec<Page>,
     pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) limits: Limits,
+    /// Streams that outlive the request that opened them; they end with the server.
+    pub(crate) tunnels: Mutex<JoinSet<()>>,
 }
 
 impl Deref for Server {
@@ -113,12 +121,14 @@ impl Server {
             authorizer: options.authorizer,
             admission: options.admission,
             clock: options.clock,
+            keys: options.keys,
             relay: options.relay,
             tokens: options.tokens,
             metrics: options.metrics,
             pages: options.pages,
             limits: options.limits,
             audit: options.audit,
+            tunnels: Mutex::default(),
         })))
     }
 
@@ -148,6 +158,12 @@ impl Server {
         self.codec.frame(object)
     }
 
+    pub(crate) fn tunnel(&self, stream: impl Future<Output = ()> + Send + 'static) {
+        let mut tunnels = self.tunnels.lock();
+        while tunnels.try_join_next().is_some() {}
+        tunnels.spawn(stream);
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
     }
@@ -155,6 +171,6 @@ impl Server {
     /// What plug-ins and subresources read from.
     pub fn cluster(&self, snapshot: Arc<dyn Snapshot>) -> Cluster {
         let (store, registry) = (self.store.clone(), self.catalog.registry());
-        Cluster { store, snapshot, registry, codec: self.codec.clone() }
+        Cluster { store, snapshot, registry, codec: self.codec.clone(), authorizer: self.authorizer.clone() }
     }
 }

@@ -28,9 +28,14 @@ pub fn from_hub(entry: &Entry, mut value: Value) -> Value {
     value
 }
 
-/// The hub's name of a field label; objects in the store are selected by it.
-pub fn hub_label<'a>(kind: &Kind, label: &'a str) -> &'a str {
-    if std::ptr::eq(kind, &REPORTED_EVENT) { reported::core_label(label) } else { label }
+/// The name of a field label in the store; custom kinds keep the fields of each version apart.
+pub fn hub_label(kind: &Kind, label: &str) -> String {
+    let is_metadata = label.starts_with("metadata.");
+    match kind.is_custom {
+        true if !is_metadata => format!("{}:{label}", kind.version),
+        _ if std::ptr::eq(kind, &REPORTED_EVENT) => reported::core_label(label).to_owned(),
+        _ => label.to_owned(),
+    }
 }
 
 /// How a twin and its hub become each other, for twins that differ in more than their name.

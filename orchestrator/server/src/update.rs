@@ -20,7 +20,7 @@ use crate::kinds::Problem;
 use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::reply::Status;
 use crate::seams::{AdmissionRequest, Operation};
-use crate::{body, codec, create, managed, stamp, subresources, twins, write};
+use crate::{body, create, managed, stamp, subresources, versions, write};
 
 /// The new object out of the stored one. It is asked again when another writer was faster.
 pub type Change<'a> = &'a mut (dyn FnMut(&Value) -> Result<Value, Status> + Send);
@@ -33,12 +33,12 @@ pub async fn update(call: Call, body: Body) -> Result<Response, Status> {
     if call.kind().update.creates && read(&call, call.name()).is_err() {
         let mut written = create::store_new(&call, &options, value).await?;
         written.warnings.extend(input.warnings);
-        return forms::written(&call, written, Done::Created);
+        return forms::written(&call, written, Done::Created).await;
     }
     check_revision_given(&call, &value)?;
     let mut written = modify(&call, &options, &mut |_| Ok(value.clone())).await?;
     written.warnings.extend(input.warnings);
-    forms::written(&call, written, Done::Ok)
+    forms::written(&call, written, Done::Ok).await
 }
 
 /// Kinds that many write to must say which state they saw.
@@ -73,7 +73,7 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     let snapshot = server.store.snapshot();
     let key = call.entry.key(call.namespace(), name);
     let stored = snapshot.get(&key).ok_or_else(|| Status::not_found(kind, name))?;
-    let mut old = twins::from_hub(&call.entry, server.codec.value(&stored));
+    let mut old = versions::value(server, &call.entry, &stored).await?;
     let mut new = change(&old)?;
     check_preconditions(call, &new, &stored)?;
     let (entries, old_entries) = entries((call, options), &mut new, &mut old);
@@ -82,11 +82,12 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     write::fill_defaults(&mut new, &call.entry);
     write::shape(&mut new, &call.entry);
     if kind.update.generation {
-        stamp::count_generation(&mut new, &old);
+        stamp::count_generation(&mut new, &old, &call.entry);
     }
     let cluster = server.cluster(snapshot);
     let mut request = AdmissionRequest {
         kind,
+        entry: &call.entry,
         subresource: call.subresource(),
         operation: Operation::Update,
         namespace: call.namespace(),
@@ -151,8 +152,7 @@ fn check_preconditions(call: &Call, new: &Value, stored: &Object) -> Result<(), 
 }
 
 fn problems(call: &Call, new: &Value, old: &Value) -> Vec<Problem> {
-    let kind = call.kind();
-    let mut problems = (kind.validate)(new);
+    let mut problems = call.entry.problems(new, Some(old));
     problems.extend(subresources::problems(call, new, old));
     problems
 }
@@ -187,8 +187,7 @@ async fn finish(
         write::removed(server, &mut request);
         vec![Op::Delete { key: key.clone() }]
     } else {
-        let hub = twins::to_hub(&call.entry, std::mem::take(&mut new));
-        let meta = codec::meta(&hub, &call.entry.hub);
+        let (hub, meta) = versions::stored(server, &call.entry, std::mem::take(&mut new)).await?;
         let payload = server.codec.payload(&hub, &managed_fields, call.entry.sealed.then_some(&key));
         vec![Op::Put { key: key.clone(), meta, payload }]
     };

@@ -11,16 +11,22 @@ use crate::server::Server;
 
 /// Literal defaults from the schema table, then what the table cannot express.
 pub fn fill_defaults(value: &mut Value, entry: &Entry) {
+    if let Some(custom) = entry.kind.custom() {
+        return custom.schema.fill_defaults(value);
+    }
     if let Some(ty) = entry.ty {
         amphipod_schema::fill_defaults(value, ty);
     }
     (entry.kind.defaults)(value);
 }
 
-/// The form Go prints: empty optional fields go, required ones appear.
+/// The form Go prints: empty optional fields go, required ones appear. Of a custom object, what its schema does not know goes.
 pub fn shape(value: &mut Value, entry: &Entry) {
     if let Some(ty) = entry.ty {
         amphipod_schema::prune_empty(value, ty);
+    }
+    if let Some(custom) = entry.kind.custom() {
+        custom.schema.prune(value);
     }
 }
 
@@ -44,6 +50,7 @@ pub async fn admit_body(call: &Call, body: Value, dry_run: bool) -> Result<Value
     let cluster = server.cluster(server.store.snapshot());
     let mut request = AdmissionRequest {
         kind: call.kind(),
+        entry: &call.entry,
         subresource: call.subresource(),
         operation: Operation::Create,
         namespace: call.namespace(),

@@ -45,7 +45,7 @@ pub fn rows(file: &str, text: &str) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut in_step = false;
     for (index, line) in text.lines().enumerate() {
-        if let Some(header) = line.strip_prefix("# ") {
+        if let Some(header) = line.strip_prefix("# ").filter(|_| !in_step) {
             let (name, title) = header.split_once(' ').unwrap_or_else(|| panic!("{file}:{}: no title", index + 1));
             let (name, title) = (name.to_owned(), title.trim().to_owned());
             rows.push(Row { name, title, alone: false, missing: None, steps: Vec::new() });

@@ -29,7 +29,7 @@ use super::Settings;
 use super::address::{self, Networks};
 use crate::access::AuditParts;
 use crate::failure::refuse;
-use crate::keyring;
+use crate::keyring::KeyFile;
 use crate::relay::LocalRelay;
 
 pub const DEFAULT_REGISTRY_PORT: u16 = 5_000;
@@ -77,7 +77,9 @@ pub struct Parent<'a> {
 /// The API server over the store, with every way to authenticate, the authorizers, and the chain of admission.
 pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<(Server, Arc<Authorizers>)> {
     let access = &parent.settings.access;
-    let sealer: Arc<dyn Sealer> = Arc::new(keyring::open(&parent.settings.data.folder("server/cred")?)?);
+    let keys = Arc::new(KeyFile::open(&parent.settings.data.folder("server/cred")?, jiff::Timestamp::now())?);
+    parts.run(keys.clone().keep());
+    let sealer: Arc<dyn Sealer> = keys.ring.clone();
     let bound = Arc::new(BoundInStore::new(parent.store.clone(), Some(sealer.clone())).await?);
     let issuer = Arc::new(issuer(&parent, bound.clone())?);
     let nodes = Nodes::new(Feed::new(parent.store.clone()).await?, node_rules());
@@ -92,6 +94,7 @@ pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<(Se
         bootstrap_tokens: Some(BootstrapTokens { read: Arc::new(move |name: &str| bound.secret("kube-system", name)) }),
     }));
     let quotas = QuotaNews::default();
+    options.keys = Some(keys);
     options.admission = admission::chain(admission::Parts {
         ranges: ranges(&parent),
         quotas: quotas.clone(),
@@ -146,8 +149,8 @@ pub async fn keep_audit(audit: AuditParts, parts: &mut Parts) -> anyhow::Result<
     Ok(())
 }
 
-/// Makes what exists in a fresh cluster (namespaces, roles, the Service of the API itself), then reads the policy: nobody
-/// but this program is served before.
+/// Makes what exists in a fresh cluster (namespaces, roles, the Service of the API itself), then reads the policy and
+/// the custom kinds: nobody but this program is served before.
 pub async fn bootstrap(
     (server, authorizers): (&Server, Arc<Authorizers>),
     store: Arc<dyn Store>,
@@ -166,6 +169,9 @@ pub async fn bootstrap(
             authorizers.nodes.catch_up();
         }
     });
+    is_ready.wait_for(|ready| *ready).await?;
+    let (ready, mut is_ready) = watch::channel(false);
+    parts.run(amphipod_server::custom::follow::follow(server.clone(), ready));
     is_ready.wait_for(|ready| *ready).await?;
     Ok(())
 }

@@ -6,17 +6,17 @@ use serde_json::Value;
 use crate::field_set::{FieldSet, compare, fields_of};
 use crate::managed_fields::Manager;
 use crate::parse::check;
-use crate::table::TypeRef;
+use crate::structural::Shape;
 
 const ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// All annotations of an object together.
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 
 /// The fields that the annotation names and that still have the value it gives. Nothing when there is none of this version.
-pub(super) fn unchanged(live: &Value, manager: Manager<'_>, ty: Option<TypeRef>) -> FieldSet {
+pub(super) fn unchanged(live: &Value, manager: Manager<'_>, ty: Shape<'_>) -> FieldSet {
     let said = text(live).and_then(|text| serde_json::from_str::<Value>(text).ok());
     let said = said.filter(|said| said["apiVersion"] == manager.api_version);
-    let Some(said) = said.and_then(|said| check(said, ty).ok()) else { return FieldSet::default() };
+    let Some(said) = said.and_then(|said| check(said, ty.table()).ok()) else { return FieldSet::default() };
     let differs = compare(&said.value, live, ty);
     let fields = fields_of(&said.value, ty);
     fields.difference(&differs.modified).difference(&differs.added).difference(&differs.removed)

@@ -13,7 +13,6 @@ use super::news::{QuotaNews, Want};
 use super::usage::{counts, from_units, measure, units, usage};
 use super::{QUOTAS, is_counted, scopes};
 use crate::codec;
-use crate::kinds::Kind;
 use crate::kinds::json::{entries, set, text};
 use crate::kinds::pod_resources::amounts;
 use crate::managed;

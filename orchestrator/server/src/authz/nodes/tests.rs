@@ -55,6 +55,7 @@ impl World {
             let attributes = Attributes {
                 verb: part(0, 0),
                 group: part(1, 0),
+                version: "v1".to_owned(),
                 resource: part(1, 1),
                 subresource: part(1, 2),
                 namespace: part(2, 0),
