@@ -86,23 +86,14 @@ impl ResourceQuotas {
                 request.ops.push(Op::Charge { quota, name, delta: line.delta, hard });
             }
         }
-<<<<<<< HEAD
-        let (store, name) = (request.cluster.store.clone(), request.name.to_owned());
-        let (group, plural) = (request.kind.group.to_owned(), request.kind.plural.to_owned());
-=======
         let (store, kind, name) = (request.cluster.store.clone(), request.entry.kind.clone(), request.name.to_owned());
->>>>>>> main
         // The request keeps its explanations until the transaction is done: then the news go out.
         let told = self.0.when_dropped(request.namespace, want);
         request.explain.push(Box::new(move |error| {
             let _ = &told;
             let Error::Guard { found: Found::QuotaExceeded { used, .. }, .. } = error else { return None };
             let why = refusal(&bills, &*store.snapshot()).or_else(|| last_refusal(&bills, *used))?;
-<<<<<<< HEAD
-            Some(Status::forbidden_resource((&group, &plural), &name, &why))
-=======
             Some(Status::forbidden(&kind, &name, &why))
->>>>>>> main
         }));
     }
 }
