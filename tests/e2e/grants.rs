@@ -77,7 +77,7 @@ fn reviews_answer_for_others_and_refuse_nonsense() {
     let nobody = review(r#"{"user":"x","nonResourceAttributes":{"verb":"get","path":"/metrics"}}"#);
     assert_eq!(checked("review", nobody), "false");
     let said = refused(review(r#"{"resourceAttributes":{"verb":"get","resource":"pods"}}"#));
-    let expected = r#"SubjectAccessReview.authorization.k8s.io "" is invalid: spec.user: Invalid value: "": at least one of user or group must be specified"#;
+    let expected = r#"The SubjectAccessReview "" is invalid: spec.user: Invalid value: "": at least one of user or group must be specified"#;
     assert!(said.contains(expected), "{said}");
     let listed = cluster.kubectl("auth can-i --list --as=system:serviceaccount:default:default");
     assert!(listed.contains("selfsubjectreviews.authentication.k8s.io"), "{listed}");
