@@ -5,10 +5,16 @@
 
 mod access;
 mod admission;
+mod audit;
 mod bad_input;
 mod cluster;
+mod custom;
+mod features;
+mod grants;
 mod hello;
+mod nodes;
 mod objects;
 mod pods;
 mod registries;
 mod survival;
+mod tokens;

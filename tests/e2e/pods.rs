@@ -40,8 +40,8 @@ fn a_pod_reads_its_volumes_and_leaves_a_message() {
     for name in ["settings", "scratch", "account", "message"] {
         ended(&cluster, name, "Succeeded");
     }
-    assert_eq!(cluster.kubectl("logs settings"), "blue");
-    assert_eq!(cluster.kubectl("logs account"), "default");
+    assert_eq!(cluster.kubectl("logs settings").trim_end(), "blue");
+    assert_eq!(cluster.kubectl("logs account").trim_end(), "default");
     ended(&cluster, "settings-stay", "Failed");
     ended(&cluster, "log", "Failed");
     let message = |name: &str| {

@@ -14,9 +14,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use amphipod_api::Informer;
 use amphipod_api::events::Severity;
+use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy};
@@ -43,28 +46,52 @@ struct Garbage {
     graph: Mutex<Graph>,
     /// Owners of which the API has said that they are not there: `(dependent's namespace, kind, name, uid)`.
     absent: Mutex<HashSet<AbsentKey>>,
+    definitions: Informer<CustomResourceDefinition>,
 }
 
 type AbsentKey = (String, String, String, Uid);
 
 pub async fn run(context: Context) {
     let context = context.signed_by("garbage-collector-controller");
-    let this = Arc::new(Garbage { context, graph: Mutex::default(), absent: Mutex::default() });
+    let definitions = context.informers.of::<CustomResourceDefinition>();
+    definitions.synced().await;
+    let this = Arc::new(Garbage { context, graph: Mutex::default(), absent: Mutex::default(), definitions });
     let queue = Queue::new("garbage_collector_attempt_to_delete");
     let (listing, mut all_listed) = mpsc::channel::<()>(1);
     // Events have no owners and come in masses.
     let kinds = resources::ALL.iter().filter(|kind| **kind != EVENTS);
     let following: Vec<_> = kinds.map(|kind| this.follow(kind, &queue, listing.clone())).collect();
-    drop(listing);
+    let custom = this.follow_custom(&queue, listing);
     // Whether an owner's dependents are all gone is known only once every kind was listed.
     let work = async {
         all_listed.recv().await;
         queue.clone().work(WORKERS, this.clone()).await;
     };
-    tokio::join!(futures::future::join_all(following), work);
+    tokio::join!(futures::future::join_all(following), custom, work);
 }
 
 impl Garbage {
+    /// Follows custom kinds as their definitions come; a kind that is gone tells nothing more.
+    async fn follow_custom(&self, queue: &Queue<Uid>, listing: mpsc::Sender<()>) {
+        let mut changes = self.definitions.subscribe();
+        let (mut followed, mut following) = (HashSet::new(), FuturesUnordered::new());
+        let mut listing = Some(listing);
+        loop {
+            for kind in resources::custom(&self.definitions) {
+                if followed.insert(kind) {
+                    let (first, _rest) = mpsc::channel(1);
+                    following.push(self.follow(kind, queue, listing.clone().unwrap_or(first)));
+                }
+            }
+            // What is there at the start belongs to the first full list; later kinds begin empty.
+            listing = None;
+            tokio::select! {
+                change = changes.next() => if change.is_none() { return },
+                Some(()) = following.next(), if !following.is_empty() => {}
+            }
+        }
+    }
+
     /// Keeps the graph as the watch of one kind tells; gives `listing` back after the first full list.
     async fn follow(&self, kind: &'static Served, queue: &Queue<Uid>, listing: mpsc::Sender<()>) {
         let mut events = self.context.informers.metadata(&kind.resource());
@@ -126,7 +153,9 @@ impl Garbage {
             return Ok(Owner::Lives);
         }
         let group = reference.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        let kind = resources::ALL.iter().find(|kind| kind.group == group && kind.kind == reference.kind);
+        let is_it = |kind: &&'static Served| kind.group == group && kind.kind == reference.kind;
+        let custom = || resources::custom(&self.definitions).into_iter().find(|kind| is_it(kind));
+        let kind = resources::ALL.iter().find(is_it).or_else(custom);
         let Some(kind) = kind else { return Ok(Owner::Lives) };
         if kind.scope == Scope::Namespaced && node.kind.scope == Scope::Cluster {
             self.warn_of_namespace(node, reference);

@@ -15,13 +15,14 @@ use std::time::Duration;
 use amphipod_api::Informer;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 
 use crate::context::{Context, follow, found, since, write_status};
 use crate::pods::is_terminating;
 use crate::queue::{Queue, Reconcile};
-use crate::resources::{self, PODS, Served};
+use crate::resources::{self, PODS, Scope, Served};
 
 const WORKERS: usize = 10;
 /// Kinds emptied at once.
@@ -37,6 +38,7 @@ const FINALIZER: &str = "kubernetes";
 struct Namespaces {
     context: Context,
     namespaces: Informer<Namespace>,
+    definitions: Informer<CustomResourceDefinition>,
 }
 
 /// What deleting everything of one kind left behind.
@@ -52,9 +54,10 @@ struct Left {
 
 pub async fn run(context: Context) {
     let (namespaces, pods) = (context.informers.of::<Namespace>(), context.informers.of::<Pod>());
-    tokio::join!(namespaces.synced(), pods.synced());
+    let definitions = context.informers.of::<CustomResourceDefinition>();
+    tokio::join!(namespaces.synced(), pods.synced(), definitions.synced());
     let queue = Queue::new("namespace");
-    let this = Arc::new(Namespaces { context, namespaces: namespaces.clone() });
+    let this = Arc::new(Namespaces { context, namespaces: namespaces.clone(), definitions });
     let of_namespace = |namespace: &Namespace| {
         if is_terminating(&namespace.metadata) {
             queue.add(namespace.name_any());
@@ -87,7 +90,8 @@ impl Reconcile<String> for Namespaces {
             self.explain(&namespace, &[pods]).await?;
             return Ok(Some(AGAIN_FOR_PODS));
         }
-        let rest = resources::namespaced().filter(|kind| **kind != PODS);
+        let custom = resources::custom(&self.definitions).into_iter().filter(|kind| kind.scope == Scope::Namespaced);
+        let rest = resources::namespaced().filter(|kind| **kind != PODS).chain(custom);
         let emptying: Vec<_> = rest.map(|kind| self.empty(kind, name)).collect();
         let emptied = futures::stream::iter(emptying).buffered(KINDS_MAX);
         let left: Vec<Left> = emptied.filter(|left| std::future::ready(!left.is_empty())).collect().await;
@@ -104,6 +108,8 @@ impl Namespaces {
     async fn empty(&self, kind: &Served, namespace: &str) -> Left {
         match self.try_to_empty(kind, namespace).await {
             Ok(left) => left,
+            // A custom kind whose definition has just gone holds nothing any more.
+            Err(kube::Error::Api(status)) if status.code == 404 => Left::default(),
             Err(error) => Left { resource: named(kind), error: Some(error.to_string()), ..Left::default() },
         }
     }

@@ -1,16 +1,22 @@
 //! Every resource that the server stores, as clean-up sees it: `namespace` empties what is namespaced, `garbage`
-//! follows owners and dependents. A kind that is missing here is never cleaned up.
+//! follows owners and dependents. A kind that is missing here is never cleaned up. Custom kinds join as their
+//! definitions come.
 
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use amphipod_api::Informer;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     Namespaced,
     Cluster,
 }
 use Scope::{Cluster, Namespaced};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Served {
     pub scope: Scope,
     pub group: &'static str,
@@ -84,9 +90,43 @@ pub const ALL: &[Served] = &[
     served(Cluster, "scheduling.k8s.io", "PriorityClass", "priorityclasses"),
 ];
 
-/// What a namespace holds.
+/// What a namespace holds, of built-in kinds.
 pub fn namespaced() -> impl Iterator<Item = &'static Served> {
     ALL.iter().filter(|served| served.scope == Namespaced)
+}
+
+/// The kinds of all established definitions, each in its stored version.
+pub fn custom(definitions: &Informer<CustomResourceDefinition>) -> Vec<&'static Served> {
+    let definitions: Vec<Arc<CustomResourceDefinition>> = definitions.list();
+    definitions.iter().filter_map(|definition| of_definition(definition)).collect()
+}
+
+/// Kinds of definitions live as long as the program, each distinct one once, so that they are like those above.
+pub fn of_definition(definition: &CustomResourceDefinition) -> Option<&'static Served> {
+    static KNOWN: LazyLock<Mutex<HashSet<&'static Served>>> = LazyLock::new(Mutex::default);
+    let conditions = definition.status.as_ref().and_then(|status| status.conditions.as_ref())?;
+    conditions.iter().find(|condition| condition.type_ == "Established" && condition.status == "True")?;
+    let (spec, names) = (&definition.spec, &definition.spec.names);
+    let served = spec.versions.iter().filter(|version| version.served);
+    let version = served.max_by_key(|version| version.storage)?;
+    let mut known = KNOWN.lock().expect("no holder of the lock panics");
+    let is_it = |one: &&&'static Served| {
+        (one.group, one.version, one.kind, one.plural) == (&*spec.group, &*version.name, &*names.kind, &*names.plural)
+    };
+    if let Some(one) = known.iter().find(is_it) {
+        return Some(one);
+    }
+    let word = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+    let made = Served {
+        scope: if spec.scope == "Cluster" { Cluster } else { Namespaced },
+        group: word(&spec.group),
+        version: word(&version.name),
+        kind: word(&names.kind),
+        plural: word(&names.plural),
+    };
+    let made: &'static Served = Box::leak(Box::new(made));
+    known.insert(made);
+    Some(made)
 }
 
 impl Served {

@@ -1,13 +1,14 @@
 //! Server-side apply: merge a configuration into the live object, prune what its manager gave up, and find
 //! conflicts. `field_set` has the sets, `managed_fields` the entries, `merge` the values.
 
+mod last_applied;
 mod merge;
 
 use serde_json::Value;
 
 use crate::field_set::{FieldSet, Place, Step, compare, fields_of};
-use crate::managed_fields::{self, Entry, Manager, Operation, cap, changes, lose, nothing, read, tracked};
-use crate::table::TypeRef;
+use crate::managed_fields::{self, Entry, Manager, Operation, changes, lose, nothing, read, tracked};
+use crate::structural::Shape;
 
 /// The manager of everything in an object that was written before anybody applied to it.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -18,6 +19,9 @@ pub enum Force {
     No,
     Yes,
 }
+
+/// The one applier that takes over what client-side apply left in an annotation.
+const KUBECTL: &str = "kubectl";
 
 /// The object to store (defaults and admission still to come) and its managedFields.
 #[derive(Debug, PartialEq)]
@@ -48,17 +52,18 @@ pub enum ApplyError {
 /// Applies `config`, which `check` or `parse` has normalised, to `live` (`None` creates).
 /// `live_entries` is the live object's managedFields; those inside `live` are not looked at.
 /// When nothing changes, the value and the entries come back as they were, times included.
-pub fn apply(
+pub fn apply<'s>(
     live: Option<&Value>,
     config: &Value,
     live_entries: &Value,
     (manager, force): (Manager<'_>, Force),
-    ty: Option<TypeRef>,
+    shape: impl Into<Shape<'s>>,
 ) -> Result<Applied, ApplyError> {
     let claims = config.pointer("/metadata/managedFields");
     if claims.is_some_and(|claims| !claims.as_array().is_some_and(Vec::is_empty)) {
         return Err(ApplyError::BadRequest("metadata.managedFields must be nil".to_owned()));
     }
+    let ty = shape.into();
     let zero = nothing(ty);
     let before = live.unwrap_or(&zero);
     let merged = merge::merge(before, config, Place::root(ty)).map_err(ApplyError::BadRequest)?;
@@ -75,20 +80,25 @@ pub fn apply(
     let comparison = compare(before, &value, ty);
     let changed = tracked(comparison.added.union(&comparison.modified), manager.subresource, ty);
     let removed = tracked(comparison.removed, manager.subresource, ty);
-    let conflicts = conflicts(&entries, &changed);
-    if force == Force::No && !conflicts.is_empty() {
-        return Err(ApplyError::Conflicts(conflicts));
+    if force == Force::No {
+        // What client-side apply wrote and nobody changed since is kubectl's own to take.
+        let own = live.filter(|_| manager.name == KUBECTL).map(|live| last_applied::unchanged(live, manager, ty));
+        let conflicts = conflicts(&entries, &changed.difference(&own.unwrap_or_default()));
+        if !conflicts.is_empty() {
+            return Err(ApplyError::Conflicts(conflicts));
+        }
     }
     lose(&mut entries, &changed, &removed);
-    let same = changed.is_empty() && removed.is_empty() && fields == last.fields;
-    let time = if same { last.time.clone() } else { manager.time.to_owned() };
+    let time = if value == *before { last.time.clone() } else { manager.time.to_owned() };
     entries.push(Entry { fields, time, api_version: manager.api_version.to_owned(), ..last });
-    cap(&mut entries);
+    if manager.name == KUBECTL {
+        last_applied::renew(&mut value, config);
+    }
     Ok(Applied { value, managed_fields: managed_fields::write(entries) })
 }
 
 /// Objects from before managedFields get one entry for all that they have.
-fn known_entries(live: Option<&Value>, entries: &Value, manager: Manager<'_>, ty: Option<TypeRef>) -> Vec<Entry> {
+fn known_entries(live: Option<&Value>, entries: &Value, manager: Manager<'_>, ty: Shape<'_>) -> Vec<Entry> {
     let mut entries = read(entries);
     if let (Some(live), true) = (live, entries.is_empty()) {
         let all = changes(None, live, "", ty);
@@ -132,7 +142,7 @@ fn conflict_message(conflicts: &[Conflict]) -> String {
 }
 
 /// Where a list element of that step stands.
-fn position(list: &[Value], place: Place, step: &Step) -> Option<usize> {
+fn position(list: &[Value], place: Place<'_>, step: &Step) -> Option<usize> {
     list.iter().position(|value| place.step_of(value).as_ref() == Some(step))
 }
 

@@ -2,7 +2,8 @@
 //! parsing, protobuf decoding, patches, managed fields, literal defaults, OpenAPI. Pure: no IO, no clock.
 //!
 //! `table` is the facts, `parse` the way in for JSON, `protobuf` the way in for typed Go clients, `shape`
-//! what Go would print, `patch` and `managed_fields` what writes do, `apply` server-side apply.
+//! what Go would print, `structural` is
+//! the schema of custom kinds, `patch` and `managed_fields` what writes do, `apply` server-side apply.
 
 pub mod apply;
 pub mod field_set;
@@ -12,6 +13,7 @@ pub mod parse;
 pub mod patch;
 pub mod protobuf;
 pub mod shape;
+pub mod structural;
 pub mod table;
 
 #[cfg(test)]
@@ -21,4 +23,5 @@ mod time;
 pub use parse::{ParseError, Parsed, check, parse, parse_yaml};
 pub use protobuf::{DecodeError, Decoded, EncodeError, decode_protobuf, encode_protobuf, encode_watch_event};
 pub use shape::{canonical, fill_defaults, prune_empty};
+pub use structural::{Fault, Shape, Structural};
 pub use table::{Field, KindFacts, Table, TypeRef, table};

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::field_set::{Comparison, FieldSet, Step, compare};
 use crate::shape::prune_empty;
-use crate::table::TypeRef;
+use crate::structural::Shape;
 
 /// Beyond so many Update entries the oldest are merged into one.
 pub const UPDATE_MANAGERS_MAX: usize = 10;
@@ -70,6 +70,9 @@ impl Entry {
             "Update" => Operation::Update,
             _ => return None,
         };
+        if text("apiVersion").is_empty() || text("fieldsType") != "FieldsV1" {
+            return None;
+        }
         Some(Entry {
             manager: text("manager"),
             operation,
@@ -98,10 +101,11 @@ impl Entry {
     }
 }
 
-/// Reads `metadata.managedFields`. Entries that make no sense are dropped, as upstream does; so is the lone
-/// empty entry by which clients ask to clear the list.
+/// Reads `metadata.managedFields`. A list in which an entry makes no sense counts as none, as upstream has it; so does
+/// the lone empty entry by which clients ask to clear the list.
 pub fn read(entries: &Value) -> Vec<Entry> {
-    entries.as_array().map(|list| list.iter().filter_map(Entry::read).collect()).unwrap_or_default()
+    let list = entries.as_array().map(Vec::as_slice).unwrap_or_default();
+    list.iter().map(Entry::read).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// Writes `metadata.managedFields` in upstream's order: appliers first, then by time, then by name.
@@ -136,20 +140,22 @@ pub fn entries_in_force(incoming: &Value, live: &Value, subresource: &str) -> Va
 }
 
 /// The entries after a plain write: the writer owns what it changed, everybody loses what changed or went.
-/// `old` is `None` for a create. An object that did not change keeps its entries and their times.
-/// `ty` is `None` for custom resources, whose lists then count as atomic.
-pub fn track_update(
+/// `old` is `None` for a create. An object that did not change keeps its entries and their times; one that has none
+/// gets none before somebody applies to it.
+/// Where nothing is known of the object its lists count as atomic.
+pub fn track_update<'s>(
     old: Option<&Value>,
     new: &Value,
     old_entries: &Value,
     manager: Manager<'_>,
-    ty: Option<TypeRef>,
+    shape: impl Into<Shape<'s>>,
 ) -> Value {
+    let ty = shape.into();
     let comparison = changes(old, new, manager.subresource, ty);
-    if old.is_some() && comparison.is_same() {
+    let mut entries = read(old_entries);
+    if old.is_some() && (entries.is_empty() || comparison.is_same()) {
         return old_entries.clone();
     }
-    let mut entries = read(old_entries);
     let changed = comparison.added.union(&comparison.modified);
     let own = match entries.iter().position(|entry| entry.is_by(manager, Operation::Update)) {
         Some(index) => entries.swap_remove(index),
@@ -158,7 +164,7 @@ pub fn track_update(
     lose(&mut entries, &changed, &comparison.removed);
     let fields = own.fields.difference(&comparison.removed).union(&changed);
     // An entry that only lost fields keeps its time; one that wrote gets the write's.
-    let time = if fields == own.fields { own.time.clone() } else { manager.time.to_owned() };
+    let time = if changed.is_empty() { own.time.clone() } else { manager.time.to_owned() };
     entries.push(Entry { fields, time, ..own });
     cap(&mut entries);
     write(entries)
@@ -171,7 +177,7 @@ pub(crate) fn lose(entries: &mut [Entry], changed: &FieldSet, removed: &FieldSet
     }
 }
 
-pub(crate) fn changes(old: Option<&Value>, new: &Value, subresource: &str, ty: Option<TypeRef>) -> Comparison {
+pub(crate) fn changes(old: Option<&Value>, new: &Value, subresource: &str, ty: Shape<'_>) -> Comparison {
     let comparison = match old {
         Some(old) => compare(old, new, ty),
         None => compare(&nothing(ty), new, ty),
@@ -184,16 +190,16 @@ pub(crate) fn changes(old: Option<&Value>, new: &Value, subresource: &str, ty: O
 }
 
 /// What an object is before it is created: Go's zero object, in which structs that are no pointers stand.
-pub(crate) fn nothing(ty: Option<TypeRef>) -> Value {
+pub(crate) fn nothing(shape: Shape<'_>) -> Value {
     let mut zero = json!({});
-    if let Some(ty) = ty {
+    if let Shape::Table(ty) = shape {
         prune_empty(&mut zero, ty);
     }
     zero
 }
 
 /// Fields that the system owns are never tracked, nor what this road cannot write.
-pub(crate) fn tracked(mut set: FieldSet, subresource: &str, ty: Option<TypeRef>) -> FieldSet {
+pub(crate) fn tracked(mut set: FieldSet, subresource: &str, ty: Shape<'_>) -> FieldSet {
     const SYSTEM: [&str; 8] =
         ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"];
     let step = |name: &str| Step::Field(name.to_owned());
@@ -206,7 +212,11 @@ pub(crate) fn tracked(mut set: FieldSet, subresource: &str, ty: Option<TypeRef>)
     if let Some(metadata) = set.children.get_mut(&step("metadata")) {
         metadata.member = false;
     }
-    let has_both = ty.is_none_or(|ty| ty.field("spec").is_some() && ty.field("status").is_some());
+    let has_both = match ty {
+        Shape::Free => true,
+        Shape::Table(ty) => ty.field("spec").is_some() && ty.field("status").is_some(),
+        Shape::Custom(schema) => schema.status_apart,
+    };
     if has_both {
         match subresource {
             "" => set.remove_below(&[step("status")]),
@@ -218,29 +228,31 @@ pub(crate) fn tracked(mut set: FieldSet, subresource: &str, ty: Option<TypeRef>)
     set
 }
 
-/// Merges the oldest Update entries of each version until few enough are left.
-pub(crate) fn cap(entries: &mut Vec<Entry>) {
+/// Merges the oldest Update entries of each version, whatever their subresource, until few enough are left. A version's
+/// first entry waits for a second one to be merged with.
+fn cap(entries: &mut Vec<Entry>) {
     entries.retain(|entry| !entry.fields.is_empty());
-    let (mut updates, applies): (Vec<Entry>, Vec<Entry>) = std::mem::take(entries)
-        .into_iter()
-        .partition(|entry| entry.operation == Operation::Update && entry.subresource.is_empty());
+    let (mut updates, applies): (Vec<Entry>, Vec<Entry>) =
+        std::mem::take(entries).into_iter().partition(|entry| entry.operation == Operation::Update);
     *entries = applies;
-    if updates.len() > UPDATE_MANAGERS_MAX {
+    let mut surplus = updates.len().saturating_sub(UPDATE_MANAGERS_MAX);
+    if surplus > 0 {
         updates.sort_by(|a, b| (&a.time, &a.manager).cmp(&(&b.time, &b.manager)));
-        let surplus = updates.len() - UPDATE_MANAGERS_MAX + 1;
-        let mut ancient: Vec<Entry> = Vec::new();
-        for old in updates.drain(..surplus) {
-            match ancient.iter_mut().find(|entry| entry.api_version == old.api_version) {
-                Some(entry) => {
-                    entry.fields = entry.fields.union(&old.fields);
-                    entry.time = old.time;
-                }
-                None => ancient.push(Entry { manager: ANCIENT.to_owned(), ..old }),
-            }
-        }
-        updates.append(&mut ancient);
     }
-    entries.append(&mut updates);
+    let mut kept: Vec<Entry> = Vec::with_capacity(updates.len());
+    for update in updates {
+        let first = kept.iter_mut().find(|entry| surplus > 0 && entry.api_version == update.api_version);
+        let Some(bucket) = first else {
+            kept.push(update);
+            continue;
+        };
+        surplus -= 1;
+        bucket.manager = ANCIENT.to_owned();
+        bucket.subresource = String::new();
+        bucket.fields = bucket.fields.union(&update.fields);
+        bucket.time = update.time;
+    }
+    entries.append(&mut kept);
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use amphipod_schema::apply::{self, Applied, ApplyError, Conflict, Force};
 use amphipod_schema::managed_fields::Manager;
-use amphipod_schema::parse_yaml;
 use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -23,7 +22,7 @@ pub async fn apply(call: Call, bytes: Bytes) -> Result<Response, Status> {
         return Err(Status::invalid_kind(("meta.k8s.io", "PatchOptions"), "", &[problem]));
     }
     let expected = body::expected(&call);
-    let parsed = parse_yaml(&bytes, expected.ty).map_err(|error| body::refused(error, &expected))?;
+    let parsed = expected.parse_yaml(&bytes).map_err(|error| body::refused(error, &expected))?;
     let warnings = body::verdict(parsed.problems, &expected, options.validation)?;
     let mut config = parsed.value;
     body::check_type(&config, &expected)?;
@@ -37,7 +36,7 @@ pub async fn apply(call: Call, bytes: Bytes) -> Result<Response, Status> {
         (update::modify(&call, &options, &mut change).await?, Done::Ok)
     };
     written.warnings.extend(warnings);
-    forms::written(&call, written, done)
+    forms::written(&call, written, done).await
 }
 
 /// The live object with the configuration in it, and its managedFields.
@@ -47,7 +46,7 @@ fn merged(call: &Call, options: &WriteOptions, (live, config): (Option<&Value>, 
         Manager { name: &options.manager, api_version: &api_version, subresource: call.subresource(), time: &time };
     let force = if call.query().flag("force") { Force::Yes } else { Force::No };
     let entries = live.map_or(&Value::Null, |live| &live["metadata"]["managedFields"]);
-    let applied = apply::apply(live, config, entries, (manager, force), call.entry.ty);
+    let applied = apply::apply(live, config, entries, (manager, force), call.entry.shape());
     let Applied { mut value, managed_fields } = applied.map_err(refused)?;
     managed::take(&mut value);
     managed::put_back(&mut value, managed_fields);

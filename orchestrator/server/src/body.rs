@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::call::{Call, FieldValidation, text};
 use crate::limits::BODY_BYTES_MAX;
-use crate::registry::api_version;
+use crate::registry::{Entry, KindRef};
 use crate::reply::Status;
 
 const ACCEPTED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
@@ -25,15 +25,37 @@ pub struct Input {
 pub struct Expected {
     pub api_version: String,
     pub kind: &'static str,
-    /// `None` for custom resources: nothing is known of their fields.
+    /// `None` for custom kinds.
     pub ty: Option<TypeRef>,
+    /// Whose schema says what is known of its fields.
+    pub custom: Option<KindRef>,
 }
 
 impl Expected {
     /// A type of the schema table that is no entry of the registry, as `autoscaling/v1 Scale`.
     pub fn known(api_version: &str, kind: &'static str) -> Self {
         let ty = amphipod_schema::table().by_kind(api_version, kind);
-        Self { api_version: api_version.to_owned(), kind, ty }
+        Self { api_version: api_version.to_owned(), kind, ty, custom: None }
+    }
+
+    pub fn parse(&self, bytes: &[u8]) -> Result<Parsed, ParseError> {
+        self.pruned(amphipod_schema::parse(bytes, self.ty)?)
+    }
+
+    pub fn parse_yaml(&self, bytes: &[u8]) -> Result<Parsed, ParseError> {
+        self.pruned(amphipod_schema::parse_yaml(bytes, self.ty)?)
+    }
+
+    pub fn check(&self, value: Value) -> Result<Parsed, ParseError> {
+        self.pruned(amphipod_schema::check(value, self.ty)?)
+    }
+
+    fn pruned(&self, parsed: Parsed) -> Result<Parsed, ParseError> {
+        match self.custom.as_ref().and_then(KindRef::custom) {
+            // What is no object at all is refused by its type.
+            Some(custom) if parsed.value.is_object() => custom.known(parsed),
+            _ => Ok(parsed),
+        }
     }
 }
 
@@ -54,7 +76,13 @@ pub async fn object(call: &Call, body: Body, validation: FieldValidation) -> Res
 
 /// The request's own kind.
 pub fn expected(call: &Call) -> Expected {
-    Expected { api_version: api_version(call.kind()), kind: call.kind().kind, ty: call.entry.ty }
+    of_entry(&call.entry)
+}
+
+/// A kind itself, and not what one of its subresources takes.
+pub fn of_entry(entry: &Entry) -> Expected {
+    let custom = entry.kind.is_custom.then(|| entry.kind.clone());
+    Expected { api_version: entry.api_version(), kind: entry.kind.kind, ty: entry.ty, custom }
 }
 
 /// Decodes and checks that the body is what the address takes; a body that names no type is taken to be it.
@@ -116,7 +144,7 @@ pub fn check_type(value: &Value, expected: &Expected) -> Result<(), Status> {
 }
 
 fn from_json(bytes: &Bytes, expected: &Expected) -> Result<(Value, Vec<String>), Status> {
-    match amphipod_schema::parse(bytes, expected.ty) {
+    match expected.parse(bytes) {
         Ok(Parsed { value, problems }) => Ok((value, problems)),
         Err(error) => {
             // An object of another kind is told so, not which of its fields does not fit.
@@ -141,7 +169,7 @@ pub fn refused(error: ParseError, expected: &Expected) -> Status {
 }
 
 fn from_yaml(bytes: &Bytes, expected: &Expected) -> Result<(Value, Vec<String>), Status> {
-    let parsed = amphipod_schema::parse_yaml(bytes, expected.ty);
+    let parsed = expected.parse_yaml(bytes);
     let Parsed { value, problems } = parsed.map_err(|error| refused(error, expected))?;
     Ok((value, problems))
 }
@@ -151,6 +179,6 @@ fn protobuf(bytes: &Bytes, expected: &Expected) -> Result<Value, Status> {
     let decoded = amphipod_schema::decode_protobuf(bytes);
     let decoded = decoded.map_err(|error| Status::bad_request(error.to_string()))?;
     check_type(&decoded.value, expected)?;
-    let parsed = amphipod_schema::check(decoded.value, expected.ty);
+    let parsed = expected.check(decoded.value);
     Ok(parsed.map_err(|error| refused(error, expected))?.value)
 }

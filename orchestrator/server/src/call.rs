@@ -25,8 +25,8 @@ pub struct Call {
 }
 
 impl Call {
-    pub fn kind(&self) -> &'static Kind {
-        self.entry.kind
+    pub fn kind(&self) -> &Kind {
+        &self.entry.kind
     }
 
     pub fn query(&self) -> &Query {

@@ -11,7 +11,10 @@ use crate::kinds::{Problem, Scope};
 use crate::limits::NAME_ATTEMPTS_MAX;
 use crate::reply::Status;
 use crate::seams::{AdmissionRequest, Operation};
-use crate::{body, codec, managed, stamp, twins, write};
+use crate::{body, managed, stamp, versions, write};
+
+/// While the definition of a kind is being deleted.
+const TERMINATING: &str = "create not allowed while custom resource definition is terminating";
 
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
@@ -20,7 +23,7 @@ pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     stamp::place(&mut value, &call, "")?;
     let mut written = store_new(&call, &options, value).await?;
     written.warnings.extend(input.warnings);
-    forms::written(&call, written, Done::Created)
+    forms::written(&call, written, Done::Created).await
 }
 
 /// Stores a decoded object, finding a free name for `generateName`.
@@ -50,6 +53,9 @@ pub async fn store_new(call: &Call, options: &WriteOptions, mut value: Value) ->
 
 async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> Result<Written, Status> {
     let (server, kind) = (&call.server, call.kind());
+    if call.entry.kind.custom().is_some_and(|custom| custom.is_terminating) {
+        return Err(Status::method_not_allowed_because(TERMINATING));
+    }
     let now = server.now();
     stamp::new(&mut value, kind, now);
     (kind.prepare_create)(&mut value);
@@ -58,6 +64,7 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
     let cluster = server.cluster(server.store.snapshot());
     let mut request = AdmissionRequest {
         kind,
+        entry: &call.entry,
         subresource: "",
         operation: Operation::Create,
         namespace: call.namespace(),
@@ -76,7 +83,7 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
     write::admit(server, &mut request).await?;
     let object = request.object.as_mut().expect("plug-ins leave an object");
     write::shape(object, &call.entry);
-    write::check(kind, &name, (kind.validate)(object))?;
+    write::check(kind, &name, call.entry.problems(object, None))?;
     write::confirm(server, &mut request).await?;
     let mut value = request.object.take().expect("plug-ins leave an object");
     let writer = managed::Writer { call, options, now };
@@ -87,12 +94,11 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
         managed::put_back(&mut value, managed_fields);
         return Ok(Written { object: forms::Object::Dry(value), warnings: request.warnings });
     }
-    let stored = twins::to_hub(&call.entry, value);
-    let meta = codec::meta(&stored, call.entry.hub);
+    let (stored, meta) = versions::stored(server, &call.entry, value).await?;
     let payload = server.codec.payload(&stored, &managed_fields, call.entry.sealed.then_some(&key));
     let mut guards = Vec::with_capacity(2 + request.guards.len());
     if kind.scope == Scope::Namespaced {
-        guards.push(Guard::NamespaceActive(Key::new(server.registry.namespaces, "", call.namespace())));
+        guards.push(Guard::NamespaceActive(Key::new(server.catalog.load().registry.namespaces, "", call.namespace())));
     }
     guards.push(Guard::Absent(key.clone()));
     guards.append(&mut request.guards);
@@ -109,7 +115,7 @@ fn dry_run(call: &Call, key: &Key) -> Result<(), Status> {
     let server = &call.server;
     let snapshot = server.store.snapshot();
     if call.kind().scope == Scope::Namespaced {
-        let namespace = snapshot.get(&Key::new(server.registry.namespaces, "", call.namespace()));
+        let namespace = snapshot.get(&Key::new(server.catalog.load().registry.namespaces, "", call.namespace()));
         match namespace {
             None => return Err(Status::not_found_resource(("", "namespaces"), call.namespace())),
             Some(namespace) if namespace.meta.terminating => return Err(terminating(call, key.name())),

@@ -18,11 +18,12 @@ use serde_json::{Value, json};
 use crate::body::{self, Expected};
 use crate::call::{Call, FieldValidation, WriteOptions, text};
 use crate::forms;
+use crate::kinds::custom_resource_definition::FINALIZER;
 use crate::kinds::{Kind, Problem};
 use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::reply::{self, Status};
 use crate::seams::{AdmissionRequest, Operation};
-use crate::{codec, list, stamp, twins, update, write};
+use crate::{list, stamp, update, versions, write};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
@@ -85,7 +86,7 @@ pub async fn delete(call: Call, body: Body) -> Result<Response, Status> {
     let options = read_options(&call, body).await?;
     let (outcome, warnings) = delete_one(&call, &options).await?;
     let mut response = match outcome {
-        Outcome::Pending(object) => reply::ok(forms::shaped(&call, forms::bytes(&call, &object))?),
+        Outcome::Pending(object) => reply::ok(forms::shaped(&call, forms::bytes(&call, &object).await?)?),
         Outcome::Removed { last, .. } if GIVE_LAST_STATE.contains(&call.kind().kind) => {
             reply::ok(forms::shaped(&call, last.to_string().into())?)
         }
@@ -105,7 +106,7 @@ pub async fn delete_collection(call: Call, body: Body) -> Result<Response, Statu
         route.attributes.namespace = object.key.namespace().to_owned();
         let one = Call { route: Arc::new(route), ..call.clone() };
         match delete_one(&one, &options).await {
-            Ok((Outcome::Pending(object), _)) => items.push(forms::bytes(&call, &object)),
+            Ok((Outcome::Pending(object), _)) => items.push(forms::bytes(&call, &object).await?),
             Ok((Outcome::Removed { last, .. }, _)) => items.push(last.to_string().into()),
             // Someone else was faster: it is gone, as was asked.
             Err(status) if status.reason == "NotFound" => {}
@@ -134,11 +135,12 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
     let key = call.entry.key(call.namespace(), name);
     let stored = snapshot.get(&key).ok_or_else(|| Status::not_found(kind, name))?;
     check_preconditions(call, options, &stored)?;
-    let old = twins::from_hub(&call.entry, server.codec.value(&stored));
+    let old = versions::value(server, &call.entry, &stored).await?;
     let cluster = server.cluster(snapshot);
     let now = server.now();
     let mut request = AdmissionRequest {
         kind,
+        entry: &call.entry,
         subresource: "",
         operation: Operation::Delete,
         namespace: call.namespace(),
@@ -167,8 +169,7 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
         }
         Step::Keep(mut value) => {
             let managed_fields = crate::managed::take(&mut value);
-            let hub = twins::to_hub(&call.entry, value);
-            let meta = codec::meta(&hub, call.entry.hub);
+            let (hub, meta) = versions::stored(server, &call.entry, value).await?;
             let payload = server.codec.payload(&hub, &managed_fields, call.entry.sealed.then_some(&key));
             (Op::Put { key: key.clone(), meta, payload }, true)
         }
@@ -224,7 +225,11 @@ pub fn plan(old: &Value, options: &Options, now: Timestamp) -> Step {
         return plan_again(old, options, before);
     }
     let mut new = old.clone();
-    let finalizers = marked(old, options.policy.or_else(|| usual_policy(old)));
+    let mut finalizers = marked(old, options.policy.or_else(|| usual_policy(old)));
+    if holds_objects(old) && !stamp::is_terminating(old) && !finalizers.iter().any(|name| name == FINALIZER) {
+        finalizers.push(FINALIZER.to_owned());
+        crate::custom::cleanup::mark(&mut new, &stamp::time(now));
+    }
     set_finalizers(&mut new, &finalizers);
     if stamp::is_terminating(old) {
         return if finalizers.is_empty() { Step::Remove } else { Step::Pending };
@@ -235,6 +240,11 @@ pub fn plan(old: &Value, options: &Options, now: Timestamp) -> Step {
     }
     mark(&mut new, grace, now);
     Step::Keep(new)
+}
+
+/// A definition is held until the objects of its kind are gone.
+fn holds_objects(old: &Value) -> bool {
+    text(old, &["kind"]) == "CustomResourceDefinition" && text(old, &["apiVersion"]) == "apiextensions.k8s.io/v1"
 }
 
 /// A namespace goes when its content and its finalizers are gone.

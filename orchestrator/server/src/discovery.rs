@@ -27,7 +27,7 @@ pub struct Documents {
 /// One group with its versions, the preferred one first.
 struct Group<'a> {
     name: &'a str,
-    versions: Vec<(&'a str, Vec<&'static Kind>)>,
+    versions: Vec<(&'a str, Vec<&'a Kind>)>,
 }
 
 impl Documents {
@@ -62,9 +62,9 @@ impl Documents {
     }
 }
 
-fn groups(registry: &Registry) -> Vec<Group<'static>> {
-    let mut groups: Vec<Group<'static>> = Vec::new();
-    for kind in registry.entries().iter().map(|entry| entry.kind) {
+fn groups(registry: &Registry) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for kind in registry.entries().iter().map(|entry| &*entry.kind) {
         let at = groups.iter().position(|group| group.name == kind.group).unwrap_or_else(|| {
             groups.push(Group { name: kind.group, versions: Vec::new() });
             groups.len() - 1
@@ -76,10 +76,35 @@ fn groups(registry: &Registry) -> Vec<Group<'static>> {
         }
     }
     for group in &mut groups {
-        // Newest first: v2 before v1; within the table's few names the text order is the age.
-        group.versions.sort_by(|one, other| other.0.cmp(one.0));
+        group.versions.sort_by_key(|(version, _)| std::cmp::Reverse(Age::of(version)));
     }
     groups
+}
+
+/// How far a version has come: `v2` before `v1` before `v2beta1` before `v1alpha1`, other names behind in reverse of
+/// their letters.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age<'a>(u8, u64, u64, std::cmp::Reverse<&'a str>);
+
+impl<'a> Age<'a> {
+    pub fn of(version: &'a str) -> Self {
+        Self::known(version).unwrap_or(Self(0, 0, 0, std::cmp::Reverse(version)))
+    }
+
+    fn known(version: &'a str) -> Option<Self> {
+        let rest = version.strip_prefix('v')?;
+        let number = |text: &str| text.parse::<u64>().ok().filter(|_| !text.starts_with(['0', '+']));
+        let same = std::cmp::Reverse("");
+        if let Some(major) = number(rest) {
+            return Some(Self(3, major, 0, same));
+        }
+        for (stage, name) in [(2, "beta"), (1, "alpha")] {
+            if let Some((major, minor)) = rest.split_once(name) {
+                return Some(Self(stage, number(major)?, number(minor)?, same));
+            }
+        }
+        None
+    }
 }
 
 fn group_version(group: &str, version: &str) -> String {
@@ -124,7 +149,7 @@ fn paths(groups: &[Group<'_>]) -> Value {
     json!({ "paths": paths })
 }
 
-fn resource_list(group_version: &str, kinds: &[&'static Kind]) -> Value {
+fn resource_list(group_version: &str, kinds: &[&Kind]) -> Value {
     let mut resources = Vec::new();
     for kind in kinds {
         resources.push(resource(kind));

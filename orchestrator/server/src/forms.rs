@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::accept::Form;
 use crate::call::Call;
 use crate::reply::{self, Status};
-use crate::{table, twins};
+use crate::{table, versions};
 
 /// What a write left behind.
 pub struct Written {
@@ -32,8 +32,8 @@ pub enum Done {
     Ok,
 }
 
-pub fn written(call: &Call, written: Written, done: Done) -> Result<Response, Status> {
-    let frame = bytes(call, &written.object);
+pub async fn written(call: &Call, written: Written, done: Done) -> Result<Response, Status> {
+    let frame = bytes(call, &written.object).await?;
     let body = shaped(call, frame)?;
     let mut response = match done {
         Done::Created => reply::created(body),
@@ -44,18 +44,18 @@ pub fn written(call: &Call, written: Written, done: Done) -> Result<Response, St
 }
 
 /// The whole object as this call's version.
-pub fn bytes(call: &Call, object: &Object) -> Bytes {
+pub async fn bytes(call: &Call, object: &Object) -> Result<Bytes, Status> {
     match object {
-        Object::Stored(object) => twins::frame(&call.entry, call.server.codec.frame(object)),
-        Object::Dry(value) => value.to_string().into(),
+        Object::Stored(object) => versions::frame(&call.server, &call.entry, object).await,
+        Object::Dry(value) => Ok(value.to_string().into()),
     }
 }
 
 /// The value of a written object as this call's version.
-pub fn value(call: &Call, object: &Object) -> Value {
+pub async fn value(call: &Call, object: &Object) -> Result<Value, Status> {
     match object {
-        Object::Stored(object) => twins::from_hub(&call.entry, call.server.codec.value(object)),
-        Object::Dry(value) => value.clone(),
+        Object::Stored(object) => versions::value(&call.server, &call.entry, object).await,
+        Object::Dry(value) => Ok(value.clone()),
     }
 }
 
@@ -90,9 +90,9 @@ pub fn metadata_only(frame: &Bytes) -> String {
 }
 
 /// `Warning: 299 - "…"`, once each.
-pub fn warn(response: &mut Response, warnings: &[String]) {
+pub fn warn(response: &mut Response, warnings: &[impl AsRef<str>]) {
     for warning in warnings {
-        let text: String = warning.chars().filter(|c| !c.is_control()).collect();
+        let text: String = warning.as_ref().chars().filter(|c| !c.is_control()).collect();
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(http::header::WARNING, value);

@@ -16,6 +16,7 @@ mod cron_job;
 mod csi_driver;
 mod csi_node;
 mod csi_storage_capacity;
+pub mod custom_resource_definition;
 mod daemon_set;
 mod deployment;
 mod descriptions;
@@ -36,8 +37,8 @@ pub mod labels;
 mod lease;
 mod limit_range;
 mod match_rules;
-mod metadata;
-mod names;
+pub mod metadata;
+pub mod names;
 mod namespace;
 mod network_policy;
 mod node;
@@ -103,6 +104,7 @@ pub static KINDS: &[&Kind] = &[
     &admission_policy::VALIDATING,
     &admission_policy_binding::VALIDATING,
     &webhook_configuration::VALIDATING,
+    &custom_resource_definition::CUSTOM_RESOURCE_DEFINITION,
     &api_service::API_SERVICE,
     &controller_revision::CONTROLLER_REVISION,
     &daemon_set::DAEMON_SET,
@@ -154,6 +156,7 @@ pub static KINDS: &[&Kind] = &[
 ];
 
 /// One kind of the API: a struct of facts and pure functions on JSON values.
+#[derive(Clone)]
 pub struct Kind {
     /// Empty for the core group.
     pub group: &'static str,
@@ -186,6 +189,8 @@ pub struct Kind {
     pub fields: fn(&Value) -> Vec<(&'static str, String)>,
     /// Names that `fields` may give; others are refused with 400.
     pub field_labels: &'static [&'static str],
+    /// Described by a CustomResourceDefinition: its behaviour is in `custom.rs`, not in the functions here.
+    pub is_custom: bool,
     pub columns: &'static [Column],
     /// The cells of one row, in the order of `columns`; `now` in seconds since the epoch.
     pub row: fn(&Value, i64) -> Vec<Value>,
@@ -265,6 +270,7 @@ pub const PLAIN: Kind = Kind {
     validate_update: metadata::validate_update,
     fields: |_| Vec::new(),
     field_labels: &[],
+    is_custom: false,
     columns: table::DEFAULT_COLUMNS,
     row: table::default_row,
 };
@@ -272,7 +278,7 @@ pub const PLAIN: Kind = Kind {
 /// For kinds whose spec counts generations and which may be replaced without a resourceVersion.
 const WITH_SPEC: UpdateRules = UpdateRules { unconditional: true, creates: false, generation: true };
 
-const STATUS: Subresource = Subresource { name: "status", verbs: &["get", "patch", "update"], kind: None };
+pub const STATUS: Subresource = Subresource { name: "status", verbs: &["get", "patch", "update"], kind: None };
 
 /// What is asked of a node, pod or service itself; `kind` is that of its options.
 const fn proxy(kind: &'static str) -> Subresource {
@@ -280,16 +286,16 @@ const fn proxy(kind: &'static str) -> Subresource {
     Subresource { name: "proxy", verbs, kind: Some(("", "v1", kind)) }
 }
 
-const SCALE: Subresource =
+pub const SCALE: Subresource =
     Subresource { name: "scale", verbs: &["get", "patch", "update"], kind: Some(("autoscaling", "v1", "Scale")) };
 
 /// The status of a created object is the server's to fill.
-fn drop_status(object: &mut Value) {
+pub fn drop_status(object: &mut Value) {
     json::remove(object, "status");
 }
 
 /// The main endpoint leaves the status as it was.
-fn keep_status(new: &mut Value, old: &Value) {
+pub fn keep_status(new: &mut Value, old: &Value) {
     json::keep(new, "status", old);
 }
 

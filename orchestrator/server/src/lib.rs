@@ -4,19 +4,23 @@
 mod accept;
 pub mod admission;
 mod apply;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 mod body;
 pub mod bootstrap;
 mod call;
+pub mod catalog;
 pub mod certificates;
 mod codec;
 mod component_status;
 mod compress;
 mod create;
+pub mod custom;
 mod delete;
 mod discovery;
 mod encoding;
+pub mod expressions;
 mod forms;
 mod get;
 pub mod kinds;
@@ -46,10 +50,12 @@ mod tap;
 pub mod tokens;
 mod twins;
 mod update;
+mod versions;
 mod watch;
+mod webhook_client;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-pub use server::{Clock, Options, Server};
+pub use server::{Clock, Options, Page, Server};

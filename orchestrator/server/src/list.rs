@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::registry::api_version;
 use crate::reply::{self, Status};
 use crate::selectors::Selector;
-use crate::{forms, reads, table, twins};
+use crate::{forms, reads, table, versions};
 
 /// How many objects are looked at in one go when a selector may drop most of them.
 const SCAN: usize = 1_000;
@@ -43,7 +43,7 @@ pub struct Page {
 
 pub async fn list(call: Call) -> Result<Response, Status> {
     let page = page(&call).await?;
-    Ok(reply::ok(shaped(&call, &page)?))
+    Ok(reply::ok(shaped(&call, &page).await?))
 }
 
 /// The objects a list (or a deletion of a collection) is about.
@@ -176,24 +176,22 @@ fn parsed(call: &Call, text: &str) -> Result<(i64, Key), Status> {
     Ok((token.rv, Key::new(call.entry.id(), namespace, name)))
 }
 
-fn shaped(call: &Call, page: &Page) -> Result<Bytes, Status> {
-    let frames = page.objects.iter().map(|object| twins::frame(&call.entry, call.server.codec.frame(object)));
+async fn shaped(call: &Call, page: &Page) -> Result<Bytes, Status> {
+    let objects = page.objects.iter().map(|object| &**object);
+    let frames = versions::frames(&call.server, &call.entry, objects).await?;
     let metadata = page.metadata();
     match call.form {
         Form::Table => {
-            let rows: Vec<Value> = frames.map(|frame| table::row(call, &forms::parsed(&frame))).collect();
+            let rows: Vec<Value> = frames.iter().map(|frame| table::row(call, &forms::parsed(frame))).collect();
             let mut table = table::table(call, &rows, Value::Null);
             table["metadata"] = metadata;
             Ok(table.to_string().into())
         }
         Form::Metadata => {
-            let items: Vec<Bytes> = frames.map(|frame| forms::metadata_only(&frame).into()).collect();
+            let items: Vec<Bytes> = frames.iter().map(|frame| forms::metadata_only(frame).into()).collect();
             Ok(joined(("meta.k8s.io/v1", "PartialObjectMetadata"), &items, &metadata))
         }
-        Form::Json | Form::Discovery => {
-            let items: Vec<Bytes> = frames.collect();
-            Ok(joined((&api_version(call.kind()), call.kind().kind), &items, &metadata))
-        }
+        Form::Json | Form::Discovery => Ok(joined((&api_version(call.kind()), call.kind().kind), &frames, &metadata)),
     }
 }
 

@@ -41,7 +41,7 @@ impl Writer<'_> {
             subresource: self.call.subresource(),
             time: &time,
         };
-        managed_fields::track_update(old, new, entries, manager, self.call.entry.ty)
+        managed_fields::track_update(old, new, entries, manager, self.call.entry.shape())
     }
 }
 

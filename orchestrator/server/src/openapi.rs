@@ -19,8 +19,13 @@ const FOREVER: &str = "public, max-age=31536000, immutable";
 /// Documents by group-version; making all of them costs too much for a start that nobody asks them of.
 pub struct OpenApi {
     registry: Arc<Registry>,
-    documents: OnceLock<BTreeMap<String, Document>>,
+    /// Made once in the life of the program.
+    built_in: Arc<OnceLock<Made>>,
+    /// Made anew for each set of custom kinds.
+    custom: OnceLock<Made>,
 }
+
+type Made = BTreeMap<String, Document>;
 
 struct Document {
     body: Bytes,
@@ -29,18 +34,28 @@ struct Document {
 
 impl OpenApi {
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, documents: OnceLock::new() }
+        Self { registry, built_in: Arc::default(), custom: OnceLock::new() }
+    }
+
+    /// For the next set of custom kinds; what is known of the others stays.
+    pub fn next(&self, registry: Arc<Registry>) -> Self {
+        Self { registry, built_in: self.built_in.clone(), custom: OnceLock::new() }
+    }
+
+    fn documents(&self) -> impl Iterator<Item = (&String, &Document)> {
+        let built_in = self.built_in.get_or_init(|| made(self.registry.built_in()));
+        let custom = self.custom.get_or_init(|| made(self.registry.custom()));
+        built_in.iter().chain(custom.iter().filter(|(version, _)| !built_in.contains_key(*version)))
     }
 
     /// `path` is what follows `/openapi/v3`: nothing, or `api/v1`, `apis/apps/v1`.
     pub fn serve(&self, path: &[&str], headers: &HeaderMap) -> Result<Response, Status> {
-        let documents = self.documents.get_or_init(|| made(&self.registry));
         if path.is_empty() {
-            let hashes = documents.iter().map(|(version, document)| (version.as_str(), document.hash.as_str()));
+            let hashes = self.documents().map(|(version, document)| (version.as_str(), document.hash.as_str()));
             return Ok(reply::ok(openapi::index(hashes).to_string().into()));
         }
         let wanted = path.join("/");
-        let found = documents.iter().find(|(version, _)| openapi::document_path(version) == wanted);
+        let found = self.documents().find(|(version, _)| openapi::document_path(version) == wanted);
         let (_, document) = found.ok_or_else(Status::no_such_path)?;
         let etag =
             HeaderValue::from_str(&format!("\"{}\"", document.hash)).expect("a hash is made of header characters");
@@ -54,13 +69,13 @@ impl OpenApi {
     }
 }
 
-fn made(registry: &Registry) -> BTreeMap<String, Document> {
+fn made(entries: &[Arc<Entry>]) -> Made {
     let mut versions: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
-    for entry in registry.entries() {
+    for entry in entries {
         versions.entry(entry.api_version()).or_default().push(entry);
     }
     let document = |(version, entries): (String, Vec<&Entry>)| {
-        let names: Vec<_> = entries.iter().map(|entry| subresource_versions(entry.kind)).collect();
+        let names: Vec<_> = entries.iter().map(|entry| subresource_versions(&entry.kind)).collect();
         let kinds: Vec<_> = entries.iter().zip(&names).filter_map(|(entry, names)| described(entry, names)).collect();
         let text = openapi::group_version_document(&version, &kinds).to_string();
         let hash = hash(&text);
@@ -69,8 +84,8 @@ fn made(registry: &Registry) -> BTreeMap<String, Document> {
     versions.into_iter().map(document).collect()
 }
 
-fn described<'a>(entry: &Entry, versions: &'a [String]) -> Option<OpenApiKind<'a>> {
-    let kind = entry.kind;
+fn described<'a>(entry: &'a Entry, versions: &'a [String]) -> Option<OpenApiKind<'a>> {
+    let kind: &Kind = &entry.kind;
     let subresources = kind.subresources.iter().zip(versions).map(|(sub, version)| OpenApiSubresource {
         name: sub.name,
         api_version: version,
@@ -82,7 +97,10 @@ fn described<'a>(entry: &Entry, versions: &'a [String]) -> Option<OpenApiKind<'a
         plural: kind.plural,
         namespaced: kind.scope == Scope::Namespaced,
         verbs: kind.verbs.to_vec(),
-        schema: KindSchema::Table(entry.ty?),
+        schema: match entry.kind.custom() {
+            Some(custom) => KindSchema::Custom(&custom.published),
+            None => KindSchema::Table(entry.ty?),
+        },
         subresources: subresources.collect(),
     })
 }

@@ -35,7 +35,7 @@ pub async fn patch(call: Call, body: Body) -> Result<Response, Status> {
     };
     let mut written = update::modify(&call, &options, &mut change).await?;
     written.warnings.append(&mut warnings);
-    forms::written(&call, written, Done::Ok)
+    forms::written(&call, written, Done::Ok).await
 }
 
 /// A patch as it was sent.
@@ -76,7 +76,7 @@ impl Patch {
             (Form::Strategic, Some(ty)) => patch::strategic_merge(old, bytes, ty),
             (Form::Merge | Form::Strategic, _) => patch::merge_patch(old, bytes),
         };
-        let checked = amphipod_schema::check(patched?, expected.ty);
+        let checked = expected.check(patched?);
         let parsed = checked.map_err(|error| body::refused(error, expected))?;
         let warnings = body::verdict(parsed.problems, expected, options.validation)?;
         Ok(Input { value: parsed.value, warnings })

@@ -7,22 +7,26 @@ use serde_json::json;
 
 use crate::accept::Form;
 use crate::reply::{self, Status};
+use crate::route::Query;
 use crate::server::Server;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 /// What `/livez` and `/readyz` look at, in the order they are shown.
-const CHECKS: &[&str] = &["ping", "log", "store"];
+const CHECKS: &[&str] = &["ping", "log", STORE];
+/// Upstream's name of the check on what keeps the state.
+const STORE: &str = "etcd";
 
 pub fn serve(
     server: &Server,
-    (method, path): (&Method, &str),
+    (method, path, query): (&Method, &str, &Query),
     (headers, form): (&HeaderMap, Form),
 ) -> Result<Response, Status> {
     if method != Method::GET && method != Method::HEAD {
         return Err(Status::method_not_allowed());
     }
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
-    let documents = &server.documents;
+    let catalog = server.catalog.load();
+    let documents = &catalog.documents;
     match segments.as_slice() {
         ["api"] if form == Form::Discovery => Ok(aggregated(&documents.core_aggregated, headers)),
         ["apis"] if form == Form::Discovery => Ok(aggregated(&documents.groups_aggregated, headers)),
@@ -31,17 +35,25 @@ pub fn serve(
         ["api", version] => found(documents.resources.get(*version)),
         ["apis", group] => found(documents.group.get(*group)),
         ["apis", group, version] => found(documents.resources.get(&format!("{group}/{version}"))),
-        ["openapi", "v3", rest @ ..] => server.openapi.serve(rest, headers),
+        ["openapi", "v3", rest @ ..] => catalog.openapi.serve(rest, headers),
         ["version"] => Ok(reply::ok(version())),
-        ["healthz" | "livez" | "readyz", rest @ ..] => probe(server, segments[0], rest),
+        ["healthz" | "livez" | "readyz", rest @ ..] => probe(server, (segments[0], rest), query),
         ["metrics"] => metrics(server),
         [] => Ok(reply::ok(documents.paths.clone())),
-        _ => found(server.pages.iter().find(|(known, _)| known == path).map(|(_, page)| page)),
+        _ => page(server, path),
     }
 }
 
 fn found(document: Option<&Bytes>) -> Result<Response, Status> {
     document.map(|document| reply::ok(document.clone())).ok_or_else(Status::no_such_path)
+}
+
+fn page(server: &Server, path: &str) -> Result<Response, Status> {
+    let page = server.pages.iter().find(|page| page.path == path).ok_or_else(Status::no_such_path)?;
+    let mut response = reply::ok(page.body.clone());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    Ok(response)
 }
 
 /// The content type must repeat what was asked for, else clients take it for the old form.
@@ -78,29 +90,32 @@ fn platform() -> &'static str {
     }
 }
 
-fn probe(server: &Server, kind: &str, rest: &[&str]) -> Result<Response, Status> {
+/// Healthy is one word, unless more is asked for; `exclude` leaves checks out.
+fn probe(server: &Server, (kind, rest): (&str, &[&str]), query: &Query) -> Result<Response, Status> {
     let health = server.store.health();
     if let [check] = rest {
         return match (CHECKS.contains(check), &health) {
             (false, _) => Err(Status::no_such_path()),
-            (true, Err(why)) if *check == "store" => Ok(reply::probe(false, format!("internal server error: {why}\n"))),
+            (true, Err(why)) if *check == STORE => Ok(reply::probe(false, format!("internal server error: {why}\n"))),
             (true, _) => Ok(reply::probe(true, "ok".to_owned())),
         };
     }
     if let Err(why) = &health {
         tracing::error!("{kind}: {why}");
     }
-    Ok(reply::probe(health.is_ok(), verbose(kind, health.is_ok())))
-}
-
-/// Why something is not well stands in the log; whoever may ask need not know it.
-fn verbose(kind: &str, healthy: bool) -> String {
-    let line = |check: &&str| match (*check == "store", healthy) {
-        (true, false) => format!("[-]{check} failed: reason withheld\n"),
-        _ => format!("[+]{check} ok\n"),
+    let is_excluded = |check: &str| query.all("exclude").any(|excluded| excluded == check);
+    let is_well = health.is_ok() || is_excluded(STORE);
+    if is_well && !query.named("verbose") {
+        return Ok(reply::probe(true, "ok".to_owned()));
+    }
+    let line = |check: &&str| match () {
+        () if is_excluded(check) => format!("[+]{check} excluded: ok\n"),
+        // Why something is not well stands in the log; whoever may ask need not know it.
+        () if *check == STORE && !is_well => format!("[-]{check} failed: reason withheld\n"),
+        () => format!("[+]{check} ok\n"),
     };
     let lines: String = CHECKS.iter().map(line).collect();
-    format!("{lines}{kind} check {}\n", if healthy { "passed" } else { "failed" })
+    Ok(reply::probe(is_well, format!("{lines}{kind} check {}\n", if is_well { "passed" } else { "failed" })))
 }
 
 fn metrics(server: &Server) -> Result<Response, Status> {

@@ -1,21 +1,51 @@
-//! Which resources are served, and under which id the store knows them. Built once from the table in `kinds.rs`
-//! and the virtual kinds of `reviews.rs`.
+//! Which resources are served, and under which id the store knows them: the table in `kinds.rs` and the virtual kinds of
+//! `reviews.rs`, which never change, and behind them the custom kinds of the moment. `catalog.rs` swaps one for the next.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use amphipod_schema::TypeRef;
+use amphipod_schema::{Shape, TypeRef};
 use amphipod_store::{Error, Key, ResourceId, Store};
+use serde_json::Value;
 
-use crate::kinds::Kind;
+use crate::custom::CustomKind;
+use crate::kinds::{Kind, Problem};
 use crate::reviews;
+
+/// A kind of the table, or one that a CustomResourceDefinition made.
+#[derive(Clone)]
+pub enum KindRef {
+    BuiltIn(&'static Kind),
+    Custom(Arc<CustomKind>),
+}
+
+impl Deref for KindRef {
+    type Target = Kind;
+
+    fn deref(&self) -> &Kind {
+        match self {
+            Self::BuiltIn(kind) => kind,
+            Self::Custom(custom) => &custom.kind,
+        }
+    }
+}
+
+impl KindRef {
+    pub fn custom(&self) -> Option<&CustomKind> {
+        match self {
+            Self::BuiltIn(_) => None,
+            Self::Custom(custom) => Some(custom),
+        }
+    }
+}
 
 /// One served kind. `resource` is `None` for a virtual kind, which is answered and never stored.
 pub struct Entry {
-    pub kind: &'static Kind,
+    pub kind: KindRef,
     pub resource: Option<ResourceId>,
     /// The kind whose version lies in the store; another one for a twin API.
-    pub hub: &'static Kind,
+    pub hub: KindRef,
     /// Its type in the schema table.
     pub ty: Option<TypeRef>,
     /// Its body is encrypted in the store.
@@ -32,9 +62,22 @@ impl Entry {
         self.resource.expect("virtual kinds are answered before the store is asked")
     }
 
+    /// What is known of its type.
+    pub fn shape(&self) -> Shape<'_> {
+        self.kind.custom().map_or(Shape::from(self.ty), |custom| Shape::Custom(&custom.schema))
+    }
+
+    /// Problems of an object that is to be stored; `old` is what stood there before.
+    pub fn problems(&self, object: &Value, old: Option<&Value>) -> Vec<Problem> {
+        match self.kind.custom() {
+            Some(custom) => custom.problems(object, old),
+            None => (self.kind.validate)(object),
+        }
+    }
+
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
-        api_version(self.kind)
+        api_version(&self.kind)
     }
 }
 
@@ -45,35 +88,62 @@ pub fn api_version(kind: &Kind) -> String {
     }
 }
 
-/// All entries, in discovery order.
+/// All entries, in discovery order: the built-in ones, then the custom ones.
+#[derive(Clone)]
 pub struct Registry {
     entries: Vec<Arc<Entry>>,
+    built_in: usize,
     by_plural: HashMap<&'static str, Vec<Arc<Entry>>>,
     ids: HashMap<&'static str, ResourceId>,
     pub namespaces: ResourceId,
 }
 
 impl Registry {
+    /// The built-in kinds alone.
     pub async fn new(kinds: &[&'static Kind], store: &dyn Store) -> Result<Self, Error> {
         let mut ids = HashMap::new();
         for kind in kinds.iter().filter(|kind| !reviews::is_virtual(kind)) {
             ids.insert(kind.storage, store.resource(kind.storage).await?);
         }
         let namespaces = store.resource("namespaces").await?;
-        let mut registry = Self { entries: Vec::new(), by_plural: HashMap::new(), ids, namespaces };
-        let virtual_kinds =
-            reviews::KINDS.iter().filter(|virtual_kind| !kinds.iter().any(|kind| same(kind, virtual_kind)));
-        for kind in kinds.iter().chain(virtual_kinds) {
-            registry.add(kind, hub_of(kind, kinds));
+        let mut registry = Self { entries: Vec::new(), built_in: 0, by_plural: HashMap::new(), ids, namespaces };
+        for kind in kinds {
+            let entry = registry.entry(kind, hub_of(kind, kinds));
+            registry.add(entry);
         }
+        registry.built_in = registry.entries.len();
         Ok(registry)
     }
 
-    fn add(&mut self, kind: &'static Kind, hub: &'static Kind) {
-        let resource = self.ids.get(kind.storage).copied();
-        let sealed = kind.group.is_empty() && kind.plural == "secrets";
-        let entry = Arc::new(Entry { kind, resource, hub, ty: amphipod_schema::table().by_name(kind.schema), sealed });
-        self.by_plural.entry(kind.plural).or_default().push(entry.clone());
+    /// The same built-in kinds with other custom ones behind them. A custom kind never hides a built-in one.
+    pub fn with_custom(&self, custom: Vec<Arc<Entry>>) -> Self {
+        let mut registry = Self { entries: Vec::new(), by_plural: HashMap::new(), ids: HashMap::new(), ..self.clone() };
+        for entry in self.built_in() {
+            registry.add(entry.clone());
+        }
+        for entry in custom {
+            if registry.find(entry.kind.group, entry.kind.version, entry.kind.plural).is_none() {
+                registry.add(entry);
+            }
+        }
+        registry
+    }
+
+    fn entry(&self, kind: &'static Kind, hub: &'static Kind) -> Arc<Entry> {
+        Arc::new(Entry {
+            kind: KindRef::BuiltIn(kind),
+            resource: self.ids.get(kind.storage).copied(),
+            hub: KindRef::BuiltIn(hub),
+            ty: amphipod_schema::table().by_name(kind.schema),
+            sealed: kind.group.is_empty() && kind.plural == "secrets",
+        })
+    }
+
+    fn add(&mut self, entry: Arc<Entry>) {
+        if let Some(id) = entry.resource {
+            self.ids.insert(entry.kind.storage, id);
+        }
+        self.by_plural.entry(entry.kind.plural).or_default().push(entry.clone());
         self.entries.push(entry);
     }
 
@@ -86,13 +156,17 @@ impl Registry {
         &self.entries
     }
 
+    pub fn built_in(&self) -> &[Arc<Entry>] {
+        &self.entries[..self.built_in]
+    }
+
+    pub fn custom(&self) -> &[Arc<Entry>] {
+        &self.entries[self.built_in..]
+    }
+
     pub fn id(&self, storage: &str) -> Option<ResourceId> {
         self.ids.get(storage).copied()
     }
-}
-
-fn same(one: &Kind, other: &Kind) -> bool {
-    (one.group, one.version, one.plural) == (other.group, other.version, other.plural)
 }
 
 /// Of twins, the one in the storage's own group; of its versions the newest, which the table lists last.

@@ -55,6 +55,30 @@ impl Status {
         Self::new(400, "BadRequest", message)
     }
 
+    /// What somebody else decided, by their own code; a reason that Kubernetes does not know is left out.
+    pub fn of_others(code: u16, reason: &str, message: String) -> Self {
+        const REASONS: &[&str] = &[
+            "AlreadyExists",
+            "BadRequest",
+            "Conflict",
+            "Forbidden",
+            "Gone",
+            "InternalError",
+            "Invalid",
+            "MethodNotAllowed",
+            "NotAcceptable",
+            "NotFound",
+            "RequestEntityTooLarge",
+            "ServiceUnavailable",
+            "Timeout",
+            "TooManyRequests",
+            "Unauthorized",
+            "UnsupportedMediaType",
+        ];
+        let reason = REASONS.iter().find(|known| **known == reason).copied().unwrap_or_default();
+        Self::new(code, reason, message)
+    }
+
     pub fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
@@ -91,6 +115,11 @@ impl Status {
 
     pub fn method_not_allowed() -> Self {
         Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+    }
+
+    /// Not now, whatever discovery says.
+    pub fn method_not_allowed_because(why: &str) -> Self {
+        Self { message: why.to_owned(), ..Self::method_not_allowed() }
     }
 
     pub fn not_acceptable(served: &[&str]) -> Self {

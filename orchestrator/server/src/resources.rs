@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use crate::call::Call;
 use crate::kinds::Scope;
 use crate::pipeline::Caller;
+use crate::registry::KindRef;
 use crate::reply::Status;
 use crate::route::Route;
 use crate::server::Server;
 use crate::{
-    accept, component_status, create, delete, get, list, openapi, patch, paths, reviews, secret_keys, subresources,
-    update, watch,
+    accept, component_status, create, delete, forms, get, list, openapi, patch, paths, reviews, secret_keys,
+    subresources, update, watch,
 };
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
@@ -38,11 +39,12 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
         if path == secret_keys::PATH {
             return secret_keys::serve(&server, &parts.method).await.unwrap_or_else(Status::into_response);
         }
-        return paths::serve(&server, (&parts.method, path), (&parts.headers, form))
+        return paths::serve(&server, (&parts.method, path, &route.query), (&parts.headers, form))
             .unwrap_or_else(Status::into_response);
     }
     let asked = &route.attributes;
-    let Some(entry) = server.registry.find(&asked.group, &asked.version, &asked.resource).cloned() else {
+    let entry = server.catalog.load().registry.find(&asked.group, &asked.version, &asked.resource).cloned();
+    let Some(entry) = entry else {
         return Status::no_such_path().into_response();
     };
     if route.attributes.subresource.is_empty() && accept::Form::Discovery == form {
@@ -50,7 +52,21 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     }
     let call = Call { server, entry, route, identity, form, headers: Arc::new(parts.headers.clone()) };
     let parts = http::Request::from_parts(parts, ());
-    dispatch(call, parts, body).await.unwrap_or_else(Status::into_response)
+    let entry = call.entry.clone();
+    let mut response = dispatch(call, parts, body).await.unwrap_or_else(Status::into_response);
+    forms::warn(&mut response, &deprecation(&entry.kind));
+    response
+}
+
+/// What everybody is told who uses a kind that is given up.
+fn deprecation(kind: &KindRef) -> Vec<String> {
+    match (kind.group, kind.kind) {
+        ("", "ComponentStatus") => vec!["v1 ComponentStatus is deprecated in v1.19+".to_owned()],
+        ("", "Endpoints") => {
+            vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
+        }
+        _ => kind.custom().and_then(|custom| custom.deprecation.clone()).into_iter().collect(),
+    }
 }
 
 async fn dispatch(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::codec::Codec;
 use crate::kinds::Kind;
-use crate::registry::Registry;
+use crate::registry::{Entry, Registry};
 use crate::reply::Status;
 
 /// Who asks. In-process callers put it into the request's extensions; then authentication is skipped, nothing else.
@@ -50,7 +50,16 @@ pub struct Unauthenticated(pub String);
 #[async_trait]
 pub trait Authenticate: Send + Sync {
     async fn authenticate(&self, parts: &http::request::Parts) -> Result<Option<Identity>, Unauthenticated>;
+
+    /// Whom a bearer token stands for, and which of the wanted audiences (empty: the API's own) it is for; what
+    /// TokenReview answers. `Ok(None)`: this way knows no such token.
+    async fn review(&self, _token: &str, _audiences: &[String]) -> Result<Option<Reviewed>, Unauthenticated> {
+        Ok(None)
+    }
 }
+
+/// An identity and the audiences met.
+pub type Reviewed = (Identity, Vec<String>);
 
 /// What a request wants, in RBAC's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -68,6 +77,8 @@ pub struct Attributes {
     pub name: String,
     /// Set for non-resource requests only.
     pub path: Option<String>,
+    /// What a list, watch or deletion of many is narrowed to: `(field, value)` of each equality.
+    pub field_selector: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +123,9 @@ pub type Explain = Box<dyn Fn(&Error) -> Option<Status> + Send + Sync>;
 
 /// One write on its way to the store. `guards` and `ops` join the transaction of the write itself.
 pub struct AdmissionRequest<'a> {
-    pub kind: &'static Kind,
+    pub kind: &'a Kind,
+    /// The same as the registry has it.
+    pub entry: &'a Entry,
     /// Empty for the object itself.
     pub subresource: &'a str,
     pub operation: Operation,
@@ -156,6 +169,7 @@ pub struct Cluster {
     pub snapshot: Arc<dyn Snapshot>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) codec: Codec,
+    pub(crate) authorizer: Arc<dyn Authorize>,
 }
 
 impl Cluster {
@@ -217,7 +231,13 @@ pub struct KeysError(pub String);
 /// Answers `serviceaccounts/token`: the TokenRequest with its status filled.
 #[async_trait]
 pub trait IssueToken: Send + Sync {
-    async fn issue(&self, service_account: &Value, request: Value) -> Result<Value, Status>;
+    async fn issue(&self, service_account: &Value, request: Value) -> Result<Issued, Status>;
+}
+
+/// The TokenRequest with its status, and what is to be said about it.
+pub struct Issued {
+    pub request: Value,
+    pub warnings: Vec<String>,
 }
 
 /// The way to a node's agent.

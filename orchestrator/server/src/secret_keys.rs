@@ -64,7 +64,8 @@ fn counts(server: &Server) -> BTreeMap<u32, usize> {
 /// Every object of the kinds that lie sealed.
 fn sealed(server: &Server) -> Vec<Arc<Object>> {
     let snapshot = server.store.snapshot();
-    let entries = server.registry.entries().iter().filter(|entry| entry.sealed);
+    let registry = server.catalog.registry();
+    let entries = registry.entries().iter().filter(|entry| entry.sealed);
     entries.flat_map(|entry| snapshot.list(entry.id(), None, None, 0)).collect()
 }
 

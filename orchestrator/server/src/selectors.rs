@@ -117,7 +117,7 @@ fn parse_fields(text: &str, kind: &Kind) -> Result<Vec<FieldTerm>, Status> {
         if !known {
             return Err(Status::bad_request(format!("field label not supported: {field}")));
         }
-        let field = twins::hub_label(kind, field).to_owned();
+        let field = twins::hub_label(kind, field);
         terms.push(FieldTerm { field, value: unescaped(value), equal });
     }
     Ok(terms)

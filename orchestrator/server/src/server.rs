@@ -11,11 +11,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
+use crate::audit::Audit;
+use crate::catalog::{Catalog, Current};
 use crate::codec::Codec;
-use crate::discovery::Documents;
 use crate::kinds::{KINDS, Kind};
 use crate::limits::Limits;
-use crate::openapi::OpenApi;
 use crate::pipeline;
 use crate::registry::Registry;
 use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Keys, Relay, Sealer};
@@ -41,7 +41,19 @@ pub struct Options {
     /// What `/metrics` shows.
     pub metrics: Option<PrometheusHandle>,
     /// More JSON at plain paths: the issuer's `/.well-known/openid-configuration` and `/openid/v1/jwks`.
-    pub pages: Vec<(String, Bytes)>,
+    pub pages: Vec<Page>,
+    /// How much is served at once.
+    pub limits: Limits,
+    /// Where the audit log goes; `None`: there is none.
+    pub audit: Option<Arc<Audit>>,
+}
+
+/// A document that stays as it is.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub path: &'static str,
+    pub content_type: &'static str,
+    pub body: Bytes,
 }
 
 impl Options {
@@ -59,6 +71,8 @@ impl Options {
             tokens: None,
             metrics: None,
             pages: Vec::new(),
+            limits: Limits::default(),
+            audit: None,
         }
     }
 }
@@ -70,7 +84,7 @@ pub struct Server(Arc<Shared>);
 /// What every request may use.
 pub struct Shared {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) catalog: Current,
     pub(crate) codec: Codec,
     pub(crate) authenticators: Vec<Arc<dyn Authenticate>>,
     pub(crate) authorizer: Arc<dyn Authorize>,
@@ -80,9 +94,8 @@ pub struct Shared {
     pub(crate) relay: Option<Arc<dyn Relay>>,
     pub(crate) tokens: Option<Arc<dyn IssueToken>>,
     pub(crate) metrics: Option<PrometheusHandle>,
-    pub(crate) pages: Vec<(String, Bytes)>,
-    pub(crate) documents: Documents,
-    pub(crate) openapi: OpenApi,
+    pub(crate) pages: Vec<Page>,
+    pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) limits: Limits,
     /// Streams that outlive the request that opened them; they end with the server.
     pub(crate) tunnels: Mutex<JoinSet<()>>,
@@ -99,12 +112,10 @@ impl Deref for Server {
 impl Server {
     /// Resolves the ids of all kinds in the store and prepares the discovery documents.
     pub async fn new(options: Options) -> Result<Self, Error> {
-        let registry = Arc::new(Registry::new(&options.kinds, &*options.store).await?);
+        let registry = Registry::new(&options.kinds, &*options.store).await?;
         Ok(Self(Arc::new(Shared {
-            documents: Documents::new(&registry),
-            openapi: OpenApi::new(registry.clone()),
+            catalog: Current::new(Catalog::new(registry)),
             store: options.store,
-            registry,
             codec: Codec { sealer: options.sealer },
             authenticators: options.authenticators,
             authorizer: options.authorizer,
@@ -115,7 +126,8 @@ impl Server {
             tokens: options.tokens,
             metrics: options.metrics,
             pages: options.pages,
-            limits: Limits::default(),
+            limits: options.limits,
+            audit: options.audit,
             tunnels: Mutex::default(),
         })))
     }
@@ -158,7 +170,7 @@ impl Server {
 
     /// What plug-ins and subresources read from.
     pub fn cluster(&self, snapshot: Arc<dyn Snapshot>) -> Cluster {
-        let (store, registry) = (self.store.clone(), self.registry.clone());
-        Cluster { store, snapshot, registry, codec: self.codec.clone() }
+        let (store, registry) = (self.store.clone(), self.catalog.registry());
+        Cluster { store, snapshot, registry, codec: self.codec.clone(), authorizer: self.authorizer.clone() }
     }
 }

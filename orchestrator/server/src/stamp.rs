@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::call::{Call, text};
 use crate::kinds::{Kind, Scope};
+use crate::registry::Entry;
 use crate::reply::Status;
 
 /// Letters that make no words.
@@ -89,9 +90,15 @@ pub fn keep(value: &mut Value, old: &Value) {
     }
 }
 
-/// Any change outside of metadata and status is a new generation.
-pub fn count_generation(value: &mut Value, old: &Value) {
-    let matters = |key: &str| !matches!(key, "metadata" | "status" | "apiVersion" | "kind");
+/// Any change outside of metadata and status is a new generation; the status of a custom kind that is not written apart
+/// is like any other field.
+pub fn count_generation(value: &mut Value, old: &Value, entry: &Entry) {
+    let status_counts = entry.kind.custom().is_some_and(|custom| !custom.schema.status_apart);
+    let matters = |key: &str| match key {
+        "metadata" | "apiVersion" | "kind" => false,
+        "status" => status_counts,
+        _ => true,
+    };
     let members = |value: &Value| {
         let object = value.as_object().cloned().unwrap_or_default();
         object.into_iter().filter(|(key, _)| matters(key)).collect::<Map<_, _>>()

@@ -18,6 +18,7 @@ use crate::reply::Status;
 use crate::{get, patch, update};
 
 pub use binding::bind;
+pub use scale::selector as selector_text;
 
 pub async fn serve(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {
     let verb = call.route.attributes.verb.clone();

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use amphipod_api::{RawEvent, Source};
 use amphipod_store::{Change, Watch};
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use crate::registry::Entry;
 use crate::seams::{Attributes, Decision, Identity};
 use crate::server::Server;
-use crate::twins;
+use crate::versions;
 
 /// Pause before a refused or failed reader asks again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -31,7 +30,7 @@ impl Tap {
 
 impl Source for Tap {
     fn list_and_watch(&self, group: &str, version: &str, plural: &str) -> BoxStream<'static, RawEvent> {
-        let entry = self.server.registry.find(group, version, plural).cloned();
+        let entry = self.server.catalog.load().registry.find(group, version, plural).cloned();
         let Some(entry) = entry.filter(|entry| entry.resource.is_some()) else {
             tracing::error!(group, version, plural, "an informer asks for a resource that is not served");
             return stream::pending().boxed();
@@ -66,11 +65,21 @@ struct Reader {
 impl Reader {
     async fn next(&mut self) -> Vec<RawEvent> {
         let Some(watch) = &mut self.watch else { return self.list().await };
-        match watch.next().await {
+        let next = tokio::select! {
+            next = watch.next() => next,
+            () = retired(&self.entry) => {
+                return self.again().await;
+            }
+        };
+        match next {
             Ok(events) => {
-                let entry = &self.entry;
-                let raw = events.iter().map(|event| {
-                    let frame = twins::frame(entry, self.server.codec.frame(&event.current));
+                let objects = events.iter().map(|event| &*event.current);
+                let Ok(frames) = versions::frames(&self.server, &self.entry, objects).await else {
+                    self.watch = None;
+                    tokio::time::sleep(RETRY).await;
+                    return Vec::new();
+                };
+                let raw = events.iter().zip(frames).map(|(event, frame)| {
                     if event.change == Change::Deleted { RawEvent::Deleted(frame) } else { RawEvent::Applied(frame) }
                 });
                 raw.collect()
@@ -79,6 +88,25 @@ impl Reader {
                 tracing::debug!(%error, plural = self.entry.kind.plural, "an informer starts over");
                 self.watch = None;
                 Vec::new()
+            }
+        }
+    }
+
+    /// The kind has another schema now, or none: what is there is listed anew by it.
+    async fn again(&mut self) -> Vec<RawEvent> {
+        self.watch = None;
+        let kind = self.entry.kind.clone();
+        let find = || self.server.catalog.load().registry.find(kind.group, kind.version, kind.plural).cloned();
+        if let Some(next) = find() {
+            self.entry = next;
+            return Vec::new();
+        }
+        loop {
+            tokio::time::sleep(RETRY).await;
+            if let Some(next) = find() {
+                self.entry = next;
+                // What was there went with the kind.
+                return vec![RawEvent::Restarted, RawEvent::Synced];
             }
         }
     }
@@ -102,11 +130,22 @@ impl Reader {
             return Vec::new();
         };
         let objects = snapshot.list(id, None, None, 0);
-        let frames = objects.iter().map(|object| -> Bytes { twins::frame(&self.entry, server.codec.frame(object)) });
+        let frames = versions::frames(server, &self.entry, objects.iter().map(|object| &**object)).await;
+        let Ok(frames) = frames else {
+            tokio::time::sleep(RETRY).await;
+            return Vec::new();
+        };
         let mut events = vec![RawEvent::Restarted];
-        events.extend(frames.map(RawEvent::Listed));
+        events.extend(frames.into_iter().map(RawEvent::Listed));
         events.push(RawEvent::Synced);
         self.watch = Some(watch);
         events
+    }
+}
+
+async fn retired(entry: &Entry) {
+    match entry.kind.custom() {
+        Some(custom) => custom.retired.cancelled().await,
+        None => std::future::pending().await,
     }
 }

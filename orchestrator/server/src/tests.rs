@@ -1,6 +1,8 @@
 //! The router, driven in process over a memory store: tables of request and reply.
 
+mod custom;
 mod encoding;
+mod outside;
 mod proxies;
 mod quotas;
 mod reading;

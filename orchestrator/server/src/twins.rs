@@ -9,13 +9,13 @@ use crate::kinds::horizontal_pod_autoscaler::{AUTOSCALER_V1, versions};
 use crate::registry::{Entry, api_version};
 
 fn is_hub(entry: &Entry) -> bool {
-    std::ptr::eq(entry.kind, entry.hub)
+    std::ptr::eq(&*entry.kind, &*entry.hub)
 }
 
 /// From what the client sent to what is stored.
 pub fn to_hub(entry: &Entry, mut value: Value) -> Value {
     if !is_hub(entry) {
-        value = converted(value, conversion(entry.kind).map(|conversion| conversion.to_hub), entry.hub);
+        value = converted(value, conversion(&entry.kind).map(|conversion| conversion.to_hub), &entry.hub);
     }
     value
 }
@@ -23,14 +23,19 @@ pub fn to_hub(entry: &Entry, mut value: Value) -> Value {
 /// From what is stored to what the client asked for.
 pub fn from_hub(entry: &Entry, mut value: Value) -> Value {
     if !is_hub(entry) {
-        value = converted(value, conversion(entry.kind).map(|conversion| conversion.from_hub), entry.kind);
+        value = converted(value, conversion(&entry.kind).map(|conversion| conversion.from_hub), &entry.kind);
     }
     value
 }
 
-/// The hub's name of a field label; objects in the store are selected by it.
-pub fn hub_label<'a>(kind: &Kind, label: &'a str) -> &'a str {
-    if std::ptr::eq(kind, &REPORTED_EVENT) { reported::core_label(label) } else { label }
+/// The name of a field label in the store; custom kinds keep the fields of each version apart.
+pub fn hub_label(kind: &Kind, label: &str) -> String {
+    let is_metadata = label.starts_with("metadata.");
+    match kind.is_custom {
+        true if !is_metadata => format!("{}:{label}", kind.version),
+        _ if std::ptr::eq(kind, &REPORTED_EVENT) => reported::core_label(label).to_owned(),
+        _ => label.to_owned(),
+    }
 }
 
 /// How a twin and its hub become each other, for twins that differ in more than their name.

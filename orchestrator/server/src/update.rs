@@ -8,18 +8,19 @@
 
 use std::sync::Arc;
 
+use amphipod_schema::managed_fields;
 use amphipod_store::{Error, Found, Guard, Key, Object, Op, Txn};
 use axum::body::Body;
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::call::{Call, WriteOptions, text};
+use crate::call::{Call, Tracking, WriteOptions, text};
 use crate::forms::{self, Done, Written};
 use crate::kinds::Problem;
 use crate::limits::WRITE_ATTEMPTS_MAX;
 use crate::reply::Status;
 use crate::seams::{AdmissionRequest, Operation};
-use crate::{body, codec, create, managed, stamp, subresources, twins, write};
+use crate::{body, create, managed, stamp, subresources, versions, write};
 
 /// The new object out of the stored one. It is asked again when another writer was faster.
 pub type Change<'a> = &'a mut (dyn FnMut(&Value) -> Result<Value, Status> + Send);
@@ -32,12 +33,12 @@ pub async fn update(call: Call, body: Body) -> Result<Response, Status> {
     if call.kind().update.creates && read(&call, call.name()).is_err() {
         let mut written = create::store_new(&call, &options, value).await?;
         written.warnings.extend(input.warnings);
-        return forms::written(&call, written, Done::Created);
+        return forms::written(&call, written, Done::Created).await;
     }
     check_revision_given(&call, &value)?;
     let mut written = modify(&call, &options, &mut |_| Ok(value.clone())).await?;
     written.warnings.extend(input.warnings);
-    forms::written(&call, written, Done::Ok)
+    forms::written(&call, written, Done::Ok).await
 }
 
 /// Kinds that many write to must say which state they saw.
@@ -72,20 +73,21 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     let snapshot = server.store.snapshot();
     let key = call.entry.key(call.namespace(), name);
     let stored = snapshot.get(&key).ok_or_else(|| Status::not_found(kind, name))?;
-    let mut old = twins::from_hub(&call.entry, server.codec.value(&stored));
+    let mut old = versions::value(server, &call.entry, &stored).await?;
     let mut new = change(&old)?;
     check_preconditions(call, &new, &stored)?;
-    let (entries, old_entries) = entries(&mut new, &mut old);
+    let (entries, old_entries) = entries((call, options), &mut new, &mut old);
     stamp::keep(&mut new, &old);
     subresources::confine(call, &mut new, &old);
     write::fill_defaults(&mut new, &call.entry);
     write::shape(&mut new, &call.entry);
     if kind.update.generation {
-        stamp::count_generation(&mut new, &old);
+        stamp::count_generation(&mut new, &old, &call.entry);
     }
     let cluster = server.cluster(snapshot);
     let mut request = AdmissionRequest {
         kind,
+        entry: &call.entry,
         subresource: call.subresource(),
         operation: Operation::Update,
         namespace: call.namespace(),
@@ -116,17 +118,15 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     finish(call, options, (new, managed_fields, &stored, key), request).await
 }
 
-/// Both sides' managedFields taken out; a client that sends none keeps the stored ones, `[{}]` clears them.
-fn entries(new: &mut Value, old: &mut Value) -> (Value, Value) {
+/// Both sides' managedFields taken out: those in force, and the stored ones.
+fn entries((call, options): (&Call, &WriteOptions), new: &mut Value, old: &mut Value) -> (Value, Value) {
     let old_entries = managed::take(old);
     stamp::metadata(old).remove("resourceVersion");
     let given = managed::take(new);
     stamp::metadata(new).remove("resourceVersion");
-    let is_reset = given.as_array().is_some_and(|list| list.len() == 1 && list[0] == serde_json::json!({}));
-    let entries = match given.as_array() {
-        Some(_) if is_reset => Value::Array(Vec::new()),
-        Some(list) if !list.is_empty() => given,
-        _ => old_entries.clone(),
+    let entries = match options.tracking {
+        Tracking::Given => given,
+        Tracking::Changes => managed_fields::entries_in_force(&given, &old_entries, call.subresource()),
     };
     (entries, old_entries)
 }
@@ -152,8 +152,7 @@ fn check_preconditions(call: &Call, new: &Value, stored: &Object) -> Result<(), 
 }
 
 fn problems(call: &Call, new: &Value, old: &Value) -> Vec<Problem> {
-    let kind = call.kind();
-    let mut problems = (kind.validate)(new);
+    let mut problems = call.entry.problems(new, Some(old));
     problems.extend(subresources::problems(call, new, old));
     problems
 }
@@ -188,8 +187,7 @@ async fn finish(
         write::removed(server, &mut request);
         vec![Op::Delete { key: key.clone() }]
     } else {
-        let hub = twins::to_hub(&call.entry, std::mem::take(&mut new));
-        let meta = codec::meta(&hub, call.entry.hub);
+        let (hub, meta) = versions::stored(server, &call.entry, std::mem::take(&mut new)).await?;
         let payload = server.codec.payload(&hub, &managed_fields, call.entry.sealed.then_some(&key));
         vec![Op::Put { key: key.clone(), meta, payload }]
     };

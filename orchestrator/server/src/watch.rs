@@ -22,10 +22,12 @@ use crate::kinds::Scope;
 use crate::registry::api_version;
 use crate::reply::{self, Status};
 use crate::selectors::Selector;
-use crate::{forms, list, reads, table, twins};
+use crate::{forms, list, reads, table, versions};
 
 /// Lines are gathered up to this many bytes before they are handed to the connection.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
+/// Objects of the initial state that are turned into lines at once.
+const INITIAL_BATCH: usize = 64;
 const BOOKMARK_SECONDS: u64 = 60;
 /// Without `timeoutSeconds` a watch lives between one and two of these.
 const LIFE_SECONDS: u64 = 1_800;
@@ -61,6 +63,8 @@ struct Watcher {
     bookmarks: Option<Interval>,
     ends: Instant,
     sent_columns: bool,
+    /// What is to be told, not yet in the client's version.
+    lines: Vec<(&'static str, Arc<Object>)>,
 }
 
 enum Feed {
@@ -105,6 +109,7 @@ impl Watcher {
             owes_initial_end: send_initial == Some(true),
             ends: Instant::now() + life,
             sent_columns: false,
+            lines: Vec::new(),
             call,
             selector,
             initial,
@@ -116,9 +121,10 @@ impl Watcher {
     /// The next bytes for the client; `None` closes the watch.
     async fn next(&mut self) -> Option<Bytes> {
         let mut out = BytesMut::new();
-        while out.len() < WRITE_BYTES_MAX {
-            let Some(object) = self.initial.pop_front() else { break };
-            self.line(&mut out, "ADDED", &object);
+        while out.len() < WRITE_BYTES_MAX && !self.initial.is_empty() {
+            let some = self.initial.len().min(INITIAL_BATCH);
+            self.lines.extend(self.initial.drain(..some).map(|object| ("ADDED", object)));
+            self.write(&mut out).await;
         }
         if self.initial.is_empty() && std::mem::take(&mut self.owes_initial_end) {
             let revision = self.revision();
@@ -152,9 +158,14 @@ impl Watcher {
             biased;
             () = tokio::time::sleep_until(self.ends) => return None,
             events = watch.next() => match events {
-                Ok(events) => events.iter().for_each(|event| self.event(out, event)),
+                Ok(events) => {
+                    events.iter().for_each(|event| self.event(event));
+                    self.write(out).await;
+                }
                 Err(error) => self.feed = Feed::Broken(error),
             },
+            // The kind has another schema now, or none: clients start over.
+            () = retired(&self.call) => return None,
             () = bookmark => {
                 let revision = self.revision();
                 self.bookmark(out, revision, false);
@@ -171,7 +182,7 @@ impl Watcher {
     }
 
     /// What leaves the selector is deleted for this client, what enters is added.
-    fn event(&mut self, out: &mut BytesMut, event: &Event) {
+    fn event(&mut self, event: &Event) {
         if !event.current.key.as_bytes().starts_with(&self.prefix) {
             return;
         }
@@ -181,28 +192,44 @@ impl Watcher {
                 Change::Modified => "MODIFIED",
                 Change::Deleted => "DELETED",
             };
-            return self.line(out, kind, &event.current);
+            return self.lines.push((kind, event.current.clone()));
         }
         let before = event.previous.as_ref().filter(|previous| self.selector.matches(previous));
         let matches_now = event.change != Change::Deleted && self.selector.matches(&event.current);
         match (before, matches_now) {
-            (Some(_), true) => self.line(out, "MODIFIED", &event.current),
-            (None, true) => self.line(out, "ADDED", &event.current),
+            (Some(_), true) => self.lines.push(("MODIFIED", event.current.clone())),
+            (None, true) => self.lines.push(("ADDED", event.current.clone())),
             (None, false) => {}
-            (Some(_), false) if event.change == Change::Deleted => self.line(out, "DELETED", &event.current),
-            (Some(last), false) => {
-                self.line(out, "DELETED", &last.at(event.revision));
+            (Some(_), false) if event.change == Change::Deleted => {
+                self.lines.push(("DELETED", event.current.clone()));
+            }
+            (Some(last), false) => self.lines.push(("DELETED", Arc::new(last.at(event.revision)))),
+        }
+    }
+
+    /// Tells what has gathered; a conversion that fails ends the watch.
+    async fn write(&mut self, out: &mut BytesMut) {
+        let lines = std::mem::take(&mut self.lines);
+        let objects = lines.iter().map(|(_, object)| &**object);
+        match versions::frames(&self.call.server, &self.call.entry, objects).await {
+            Ok(frames) => {
+                for ((kind, object), json) in lines.iter().zip(frames) {
+                    self.line(out, kind, (object, &json));
+                }
+            }
+            Err(status) => {
+                self.feed = Feed::Closed;
+                frame(out, "ERROR", status.to_json().to_string().as_bytes());
             }
         }
     }
 
-    fn line(&mut self, out: &mut BytesMut, kind: &str, object: &Object) {
-        let json = twins::frame(&self.call.entry, self.call.server.codec.frame(object));
+    fn line(&mut self, out: &mut BytesMut, kind: &str, (object, json): (&Object, &Bytes)) {
         match self.call.form {
-            Form::Json | Form::Discovery => frame(out, kind, &json),
-            Form::Metadata => frame(out, kind, forms::metadata_only(&json).as_bytes()),
+            Form::Json | Form::Discovery => frame(out, kind, json),
+            Form::Metadata => frame(out, kind, forms::metadata_only(json).as_bytes()),
             Form::Table => {
-                let row = table::row(&self.call, &forms::parsed(&json));
+                let row = table::row(&self.call, &forms::parsed(json));
                 let table = self.table(vec![row], object.revision);
                 frame(out, kind, table.to_string().as_bytes());
             }
@@ -235,6 +262,13 @@ impl Watcher {
             object = self.table(vec![row], revision);
         }
         frame(out, "BOOKMARK", object.to_string().as_bytes());
+    }
+}
+
+async fn retired(call: &Call) {
+    match call.entry.kind.custom() {
+        Some(custom) => custom.retired.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,24 +2,31 @@
 
 use serde_json::Value;
 
+use crate::call::Call;
 use crate::kinds::{Kind, Problem};
 use crate::registry::Entry;
 use crate::reply::Status;
-use crate::seams::AdmissionRequest;
+use crate::seams::{AdmissionRequest, Operation};
 use crate::server::Server;
 
 /// Literal defaults from the schema table, then what the table cannot express.
 pub fn fill_defaults(value: &mut Value, entry: &Entry) {
+    if let Some(custom) = entry.kind.custom() {
+        return custom.schema.fill_defaults(value);
+    }
     if let Some(ty) = entry.ty {
         amphipod_schema::fill_defaults(value, ty);
     }
     (entry.kind.defaults)(value);
 }
 
-/// The form Go prints: empty optional fields go, required ones appear.
+/// The form Go prints: empty optional fields go, required ones appear. Of a custom object, what its schema does not know goes.
 pub fn shape(value: &mut Value, entry: &Entry) {
     if let Some(ty) = entry.ty {
         amphipod_schema::prune_empty(value, ty);
+    }
+    if let Some(custom) = entry.kind.custom() {
+        custom.schema.prune(value);
     }
 }
 
@@ -35,6 +42,33 @@ pub async fn confirm(server: &Server, request: &mut AdmissionRequest<'_>) -> Res
         plugin.confirm(request).await?;
     }
     Ok(())
+}
+
+/// The body of a subresource with a kind of its own (TokenRequest, Eviction), as admission leaves it.
+pub async fn admit_body(call: &Call, body: Value, dry_run: bool) -> Result<Value, Status> {
+    let server = &call.server;
+    let cluster = server.cluster(server.store.snapshot());
+    let mut request = AdmissionRequest {
+        kind: call.kind(),
+        entry: &call.entry,
+        subresource: call.subresource(),
+        operation: Operation::Create,
+        namespace: call.namespace(),
+        name: call.name(),
+        object: Some(body),
+        old: None,
+        identity: &call.identity,
+        dry_run,
+        now: server.now().as_second(),
+        cluster: &cluster,
+        guards: Vec::new(),
+        ops: Vec::new(),
+        explain: Vec::new(),
+        warnings: Vec::new(),
+    };
+    admit(server, &mut request).await?;
+    confirm(server, &mut request).await?;
+    Ok(request.object.take().expect("plug-ins leave an object"))
 }
 
 /// What the plug-ins hold for the object is released with it.

@@ -8,16 +8,14 @@ use super::position;
 use crate::field_set::{FieldSet, Place, Step};
 
 /// The object with everything that the configuration says. The error is upstream's text.
-pub(super) fn merge(live: &Value, config: &Value, place: Place) -> Result<Value, String> {
+pub(super) fn merge(live: &Value, config: &Value, place: Place<'_>) -> Result<Value, String> {
     merge_at(live, config, place, &mut String::new())
 }
 
-fn merge_at(live: &Value, config: &Value, place: Place, path: &mut String) -> Result<Value, String> {
-    match (place, live, config) {
-        (Place::Struct(_) | Place::Map(_) | Place::Free, Value::Object(live), Value::Object(config)) => {
-            merge_object(live, config, place, path)
-        }
-        (Place::Keyed(..) | Place::Set, live, Value::Array(config)) => {
+fn merge_at(live: &Value, config: &Value, place: Place<'_>, path: &mut String) -> Result<Value, String> {
+    match (live, config) {
+        (Value::Object(live), Value::Object(config)) if place.is_map() => merge_object(live, config, place, path),
+        (live, Value::Array(config)) if place.is_list() => {
             let nothing = Vec::new();
             merge_list(live.as_array().unwrap_or(&nothing), config, place, path)
         }
@@ -28,7 +26,7 @@ fn merge_at(live: &Value, config: &Value, place: Place, path: &mut String) -> Re
 fn merge_object(
     live: &Map<String, Value>,
     config: &Map<String, Value>,
-    place: Place,
+    place: Place<'_>,
     path: &mut String,
 ) -> Result<Value, String> {
     let mut merged = live.clone();
@@ -46,7 +44,7 @@ fn merge_object(
 
 /// The configuration's elements keep their order; elements that only the object has stay before the shared
 /// element that they stood before.
-fn merge_list(live: &[Value], config: &[Value], place: Place, path: &mut String) -> Result<Value, String> {
+fn merge_list(live: &[Value], config: &[Value], place: Place<'_>, path: &mut String) -> Result<Value, String> {
     let mut wanted = Vec::with_capacity(config.len());
     let mut named = BTreeSet::new();
     for value in config {
@@ -78,7 +76,7 @@ fn merge_list(live: &[Value], config: &[Value], place: Place, path: &mut String)
 }
 
 /// Takes away what the manager owned at its `last` apply and what nobody, itself included, keeps now.
-pub(super) fn prune(value: &mut Value, place: Place, last: &FieldSet, kept: &FieldSet) {
+pub(super) fn prune(value: &mut Value, place: Place<'_>, last: &FieldSet, kept: &FieldSet) {
     let nobody = FieldSet::default();
     for (step, owned) in &last.children {
         let keeps = kept.child(step).unwrap_or(&nobody);
@@ -105,7 +103,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn child_mut<'v>(value: &'v mut Value, place: Place, step: &Step) -> Option<&'v mut Value> {
+fn child_mut<'v>(value: &'v mut Value, place: Place<'_>, step: &Step) -> Option<&'v mut Value> {
     match (value, step) {
         (Value::Object(map), Step::Field(name)) => map.get_mut(name),
         (Value::Array(list), _) => position(list, place, step).map(|index| &mut list[index]),
@@ -113,7 +111,7 @@ fn child_mut<'v>(value: &'v mut Value, place: Place, step: &Step) -> Option<&'v 
     }
 }
 
-fn remove(value: &mut Value, place: Place, step: &Step) {
+fn remove(value: &mut Value, place: Place<'_>, step: &Step) {
     match (value, step) {
         (Value::Object(map), Step::Field(name)) => {
             map.remove(name);

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::{FieldSet, Step};
-use crate::table::{Container, Field, ListType, Scalar, TypeRef};
+use crate::structural::{Shape, Structural};
+use crate::table::{Container, Field, ListType, Scalar, TypeRef, table};
 
 /// What apply knows of a place.
 #[derive(Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum Place<'s> {
     /// Owned as a whole.
     Leaf,
     Struct(TypeRef),
@@ -22,11 +23,64 @@ pub(crate) enum Place {
     Set,
     /// No schema: objects are granular, lists atomic.
     Free,
+    /// Said by the schema of a custom kind.
+    Custom(&'s Structural),
+    /// A custom object, or one embedded in another: its metadata is every object's.
+    Resource(&'s Structural),
 }
 
-impl Place {
-    pub(crate) fn root(ty: Option<TypeRef>) -> Self {
-        ty.map_or(Place::Free, Place::Struct)
+impl<'s> Place<'s> {
+    pub(crate) fn root(shape: Shape<'s>) -> Self {
+        match shape {
+            Shape::Free => Place::Free,
+            Shape::Table(ty) => Place::Struct(ty),
+            Shape::Custom(schema) => Place::Resource(schema),
+        }
+    }
+
+    fn custom(schema: &'s Structural) -> Self {
+        if schema.embedded { Place::Resource(schema) } else { Place::Custom(schema) }
+    }
+
+    /// The schema of a custom place.
+    fn schema(self) -> Option<&'s Structural> {
+        match self {
+            Place::Custom(schema) | Place::Resource(schema) => Some(schema),
+            _ => None,
+        }
+    }
+
+    /// An object here is merged member by member.
+    pub(crate) fn is_map(self) -> bool {
+        let custom = self.schema().is_some_and(|schema| !schema.map_atomic);
+        custom || matches!(self, Place::Struct(_) | Place::Map(_) | Place::Free)
+    }
+
+    /// A list here is merged element by element.
+    pub(crate) fn is_list(self) -> bool {
+        let granular = |schema: &Structural| matches!(schema.list_type, Some(ListType::Set | ListType::Map));
+        self.schema().is_some_and(granular) || matches!(self, Place::Keyed(..) | Place::Set)
+    }
+
+    /// Children of this place are owned beside what is in them: keys of maps and elements of lists, not fields.
+    fn owns_children(self, step: &Step) -> bool {
+        match (self, step) {
+            (Place::Map(_) | Place::Keyed(..) | Place::Set, _) => true,
+            (Place::Custom(schema), Step::Field(name)) => {
+                !schema.properties.contains_key(name) && schema.member(name).is_some()
+            }
+            (Place::Custom(_), _) => true,
+            _ => false,
+        }
+    }
+
+    /// The names of the fields by which elements of a list are met.
+    fn keys(self) -> Vec<&'s str> {
+        match self {
+            Place::Keyed(_, keys) => keys.to_vec(),
+            Place::Custom(schema) => schema.list_map_keys.iter().map(String::as_str).collect(),
+            _ => Vec::new(),
+        }
     }
 
     fn of(field: &'static Field) -> Self {
@@ -48,6 +102,13 @@ impl Place {
             (Place::Struct(ty), Step::Field(name)) => ty.field(name).map_or(Place::Leaf, Place::of),
             (Place::Map(Some(ty)) | Place::Keyed(ty, _), _) if !ty.atomic() => Place::Struct(ty),
             (Place::Free, Step::Field(_)) => Place::Free,
+            (Place::Resource(_), Step::Field(name)) if name == "metadata" => {
+                table().by_name(OBJECT_META).map_or(Place::Free, Place::Struct)
+            }
+            (Place::Custom(schema) | Place::Resource(schema), Step::Field(name)) => {
+                schema.member(name).map_or(Place::Free, Place::custom)
+            }
+            (Place::Custom(schema), Step::Key(_)) => schema.items.as_deref().map_or(Place::Leaf, Place::custom),
             _ => Place::Leaf,
         }
     }
@@ -57,6 +118,11 @@ impl Place {
         match self {
             Place::Keyed(ty, keys) => key_of(element, ty, keys),
             Place::Set => Some(Step::Value(element.to_string())),
+            Place::Custom(schema) => match schema.list_type {
+                Some(ListType::Set) => Some(Step::Value(element.to_string())),
+                Some(ListType::Map) => custom_key(element, schema),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -64,7 +130,7 @@ impl Place {
     /// The children of a value at this place; `None` when it is owned as a whole.
     pub(crate) fn children(self, value: &Value) -> Option<Vec<(Step, &Value)>> {
         match (self, value) {
-            (Place::Struct(_) | Place::Map(_) | Place::Free, Value::Object(map)) => {
+            (place, Value::Object(map)) if place.is_map() => {
                 Some(map.iter().map(|(key, value)| (Step::Field(key.clone()), value)).collect())
             }
             (Place::Keyed(ty, keys), Value::Array(list)) => {
@@ -73,9 +139,25 @@ impl Place {
             (Place::Set, Value::Array(list)) => {
                 Some(list.iter().map(|value| (Step::Value(value.to_string()), value)).collect())
             }
+            (Place::Custom(_), Value::Array(list)) if self.is_list() => {
+                list.iter().map(|value| Some((self.step_of(value)?, value))).collect()
+            }
             _ => None,
         }
     }
+}
+
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+fn custom_key(element: &Value, schema: &Structural) -> Option<Step> {
+    let element = element.as_object()?;
+    let items = schema.items.as_deref()?;
+    let value = |key: &String| {
+        let default = || items.properties.get(key)?.default.clone();
+        Some((key.clone(), element.get(key).cloned().or_else(default)?))
+    };
+    let keys: Map<String, Value> = schema.list_map_keys.iter().filter_map(value).collect();
+    (!keys.is_empty()).then(|| Step::Key(Value::Object(keys).to_string()))
 }
 
 /// `{"containerPort":80,"protocol":"TCP"}`: a missing key counts with its default.
@@ -92,15 +174,15 @@ fn key_of(element: &Value, ty: TypeRef, keys: &[&str]) -> Option<Step> {
 }
 
 /// The paths that a value gives, as an applied configuration owns them.
-pub fn fields_of(value: &Value, ty: Option<TypeRef>) -> FieldSet {
-    let mut set = FieldSet::default();
-    if let Some(children) = Place::root(ty).children(value) {
-        own_children(children, Place::root(ty), &mut set);
+pub fn fields_of<'s>(value: &Value, shape: impl Into<Shape<'s>>) -> FieldSet {
+    let (mut set, root) = (FieldSet::default(), Place::root(shape.into()));
+    if let Some(children) = root.children(value) {
+        own_children(children, root, &mut set);
     }
     set
 }
 
-fn own(value: &Value, place: Place, set: &mut FieldSet) {
+fn own(value: &Value, place: Place<'_>, set: &mut FieldSet) {
     match place.children(value) {
         Some(children) if !children.is_empty() => own_children(children, place, set),
         _ => set.member = true,
@@ -108,10 +190,9 @@ fn own(value: &Value, place: Place, set: &mut FieldSet) {
 }
 
 /// Keys of maps and elements of lists are owned beside what is in them; fields of structs are not.
-fn own_children(children: Vec<(Step, &Value)>, place: Place, set: &mut FieldSet) {
-    let items = matches!(place, Place::Map(_) | Place::Keyed(..) | Place::Set);
+fn own_children(children: Vec<(Step, &Value)>, place: Place<'_>, set: &mut FieldSet) {
     for (step, value) in children {
-        let below = place.child(&step);
+        let (below, items) = (place.child(&step), place.owns_children(&step));
         let child = set.children.entry(step).or_default();
         own(value, below, child);
         child.member |= items;
@@ -133,13 +214,13 @@ impl Comparison {
 }
 
 /// Every path that `new` adds, changes or lacks. A path that is added is named itself and with all below it.
-pub fn compare(old: &Value, new: &Value, ty: Option<TypeRef>) -> Comparison {
+pub fn compare<'s>(old: &Value, new: &Value, shape: impl Into<Shape<'s>>) -> Comparison {
     let mut comparison = Comparison::default();
-    both(old, new, Place::root(ty), &mut Vec::new(), &mut comparison);
+    both(old, new, Place::root(shape.into()), &mut Vec::new(), &mut comparison);
     comparison
 }
 
-fn both(old: &Value, new: &Value, place: Place, path: &mut Vec<Step>, into: &mut Comparison) {
+fn both(old: &Value, new: &Value, place: Place<'_>, path: &mut Vec<Step>, into: &mut Comparison) {
     if old == new {
         return;
     }
@@ -179,7 +260,7 @@ fn both(old: &Value, new: &Value, place: Place, path: &mut Vec<Step>, into: &mut
 }
 
 /// A value that stands on one side only: itself and everything in it.
-fn all(value: &Value, place: Place, path: &mut Vec<Step>, into: &mut FieldSet) {
+fn all(value: &Value, place: Place<'_>, path: &mut Vec<Step>, into: &mut FieldSet) {
     into.insert(path);
     for (step, value) in place.children(value).unwrap_or_default() {
         let below = place.child(&step);
@@ -191,21 +272,21 @@ fn all(value: &Value, place: Place, path: &mut Vec<Step>, into: &mut FieldSet) {
 
 /// The part of a value that a set of paths owns, with the keys of its list elements: what
 /// `kubectl apply view-last-applied` and clients that extract their own fields want to see.
-pub fn select(value: &Value, set: &FieldSet, ty: Option<TypeRef>) -> Value {
-    select_at(value, set, Place::root(ty))
+pub fn select<'s>(value: &Value, set: &FieldSet, shape: impl Into<Shape<'s>>) -> Value {
+    select_at(value, set, Place::root(shape.into()))
 }
 
-fn select_at(value: &Value, set: &FieldSet, place: Place) -> Value {
+fn select_at(value: &Value, set: &FieldSet, place: Place<'_>) -> Value {
     let Some(children) = place.children(value).filter(|_| !set.children.is_empty()) else {
         return value.clone();
     };
     let kept = children.into_iter().filter_map(|(step, child)| {
         let below = set.child(&step)?;
         let mut selected = select_at(child, below, place.child(&step));
-        if let (Place::Keyed(_, keys), Value::Object(map), Value::Object(whole)) = (place, &mut selected, child) {
-            for key in keys {
-                if let Some(value) = whole.get(*key) {
-                    map.insert((*key).to_owned(), value.clone());
+        if let (true, Value::Object(map), Value::Object(whole)) = (value.is_array(), &mut selected, child) {
+            for key in place.keys() {
+                if let Some(value) = whole.get(key) {
+                    map.insert(key.to_owned(), value.clone());
                 }
             }
         }

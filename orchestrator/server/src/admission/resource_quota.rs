@@ -86,14 +86,14 @@ impl ResourceQuotas {
                 request.ops.push(Op::Charge { quota, name, delta: line.delta, hard });
             }
         }
-        let (store, kind, name) = (request.cluster.store.clone(), request.kind, request.name.to_owned());
+        let (store, kind, name) = (request.cluster.store.clone(), request.entry.kind.clone(), request.name.to_owned());
         // The request keeps its explanations until the transaction is done: then the news go out.
         let told = self.0.when_dropped(request.namespace, want);
         request.explain.push(Box::new(move |error| {
             let _ = &told;
             let Error::Guard { found: Found::QuotaExceeded { used, .. }, .. } = error else { return None };
             let why = refusal(&bills, &*store.snapshot()).or_else(|| last_refusal(&bills, *used))?;
-            Some(Status::forbidden(kind, &name, &why))
+            Some(Status::forbidden(&kind, &name, &why))
         }));
     }
 }

@@ -79,10 +79,11 @@ impl Admit for ServiceAddresses {
         }
         let asked = asked.into_iter().find(|slot| !held.contains(slot));
         if let Some((pool, value)) = asked {
-            let (kind, name, problem) = (request.kind, request.name.to_owned(), in_use(service, pool, value));
+            let (kind, name) = (request.entry.kind.clone(), request.name.to_owned());
+            let problem = in_use(service, pool, value);
             request.explain.push(Box::new(move |error| match error {
                 Error::Guard { found: Found::Allocated, .. } => {
-                    Some(Status::invalid(kind, &name, std::slice::from_ref(&problem)))
+                    Some(Status::invalid(&kind, &name, std::slice::from_ref(&problem)))
                 }
                 _ => None,
             }));

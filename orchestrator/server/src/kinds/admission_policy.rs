@@ -5,9 +5,12 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use crate::admission::policies;
+use crate::expressions::Variables;
+
 use super::json::{fill_text, is_empty, is_set, items, present, text};
 use super::match_rules::{
-    FAILURE_POLICIES, REINVOCATION_POLICIES, default_match_resources, known, validate_conditions,
+    FAILURE_POLICIES, REINVOCATION_POLICIES, compiles, default_match_resources, known, validate_conditions,
     validate_match_resources,
 };
 use super::problem::invalid_each;
@@ -114,7 +117,14 @@ fn validate_validating(policy: &Value) -> Vec<Problem> {
         problems.push(Problem::required("spec.auditAnnotations", detail));
     }
     for (index, validation) in validations.iter().enumerate() {
-        problems.extend(validate_validation(validation, &format!("spec.validations[{index}]")));
+        let path = format!("spec.validations[{index}]");
+        problems.extend(validate_validation(validation, &path));
+        for field in ["expression", "messageExpression"] {
+            if !text(&validation[field]).trim().is_empty() {
+                let variables = policies::variables(spec);
+                problems.extend(compiles(&validation[field], &format!("{path}.{field}"), &variables));
+            }
+        }
     }
     if annotations.len() > ANNOTATIONS_MAX {
         let detail = format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations");
@@ -140,7 +150,15 @@ fn validate_mutating(policy: &Value) -> Vec<Problem> {
         problems.push(Problem::required("spec.mutations", "mutations must contain at least one item"));
     }
     for (index, mutation) in items(&spec["mutations"]).iter().enumerate() {
-        problems.extend(validate_mutation(mutation, &format!("spec.mutations[{index}]")));
+        let path = format!("spec.mutations[{index}]");
+        problems.extend(validate_mutation(mutation, &path));
+        for field in ["applyConfiguration", "jsonPatch"] {
+            let expression = &mutation[field]["expression"];
+            if !text(expression).trim().is_empty() {
+                let variables = policies::variables(spec);
+                problems.extend(compiles(expression, &format!("{path}.{field}.expression"), &variables));
+            }
+        }
     }
     match is_empty(&spec["reinvocationPolicy"]) {
         true => problems.push(Problem::required("spec.reinvocationPolicy", "")),
@@ -171,9 +189,10 @@ fn validate_common(policy: &Value) -> Vec<Problem> {
     } else {
         problems.push(Problem::required("spec.matchConstraints", ""));
     }
-    problems.extend(validate_conditions(&spec["matchConditions"], "spec.matchConditions"));
+    problems.extend(validate_conditions(&spec["matchConditions"], "spec.matchConditions", &policies::variables(spec)));
+    let known_variables = policies::variables(spec);
     for (index, variable) in items(&spec["variables"]).iter().enumerate() {
-        problems.extend(validate_variable(variable, &format!("spec.variables[{index}]")));
+        problems.extend(validate_variable(variable, &format!("spec.variables[{index}]"), &known_variables));
     }
     problems
 }
@@ -210,7 +229,7 @@ fn joined(path: &str, value: &str, complaints: Vec<String>) -> Option<Problem> {
     (!complaints.is_empty()).then(|| Problem::invalid(path, value, &complaints.join(",")))
 }
 
-fn validate_variable(variable: &Value, path: &str) -> Vec<Problem> {
+fn validate_variable(variable: &Value, path: &str, variables: &Variables<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let name = text(&variable["name"]);
     if name.trim().is_empty() {
@@ -220,6 +239,8 @@ fn validate_variable(variable: &Value, path: &str) -> Vec<Problem> {
     }
     if text(&variable["expression"]).trim().is_empty() {
         problems.push(Problem::required(format!("{path}.expression"), "expression is not specified"));
+    } else {
+        problems.extend(compiles(&variable["expression"], &format!("{path}.expression"), variables));
     }
     problems
 }

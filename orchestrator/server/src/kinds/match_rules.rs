@@ -1,10 +1,12 @@
 //! Which requests a webhook or an admission policy is asked about: rules, selectors, conditions. Used by
-//! `webhook_configuration.rs`, `admission_policy.rs` and `admission_policy_binding.rs`. Whether an expression
-//! compiles is not asked here.
+//! `webhook_configuration.rs`, `admission_policy.rs` and `admission_policy_binding.rs`. Expressions must
+//! compile.
 
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
+
+use crate::expressions::{Expression, Variables};
 
 use super::json::{fill, fill_text, is_empty, is_set, items, items_mut, text};
 use super::problem::invalid_each;
@@ -37,6 +39,12 @@ pub(super) fn known(value: &Value, path: &str, supported: &[&str]) -> Vec<Proble
         Some(one) if !supported.contains(&one) => vec![Problem::not_supported(path, one, supported)],
         _ => Vec::new(),
     }
+}
+
+/// An expression that the engine takes, or what it says of it.
+pub(super) fn compiles(expression: &Value, path: &str, variables: &Variables<'_>) -> Option<Problem> {
+    let why = Expression::compile(text(expression), variables).err()?;
+    Some(Problem::invalid(path, expression.clone(), &format!("compilation failed: {why}")))
 }
 
 pub(super) fn validate_rule(rule: &Value, path: &str) -> Vec<Problem> {
@@ -155,7 +163,7 @@ fn validate_named_rule(rule: &Value, path: &str) -> Vec<Problem> {
     problems
 }
 
-pub(super) fn validate_conditions(conditions: &Value, path: &str) -> Vec<Problem> {
+pub(super) fn validate_conditions(conditions: &Value, path: &str, variables: &Variables<'_>) -> Vec<Problem> {
     let conditions = items(conditions);
     let mut problems = Vec::new();
     if conditions.len() > CONDITIONS_MAX {
@@ -167,6 +175,8 @@ pub(super) fn validate_conditions(conditions: &Value, path: &str) -> Vec<Problem
         let name = text(&condition["name"]);
         if text(&condition["expression"]).trim().is_empty() {
             problems.push(Problem::required(format!("{path}.expression"), ""));
+        } else {
+            problems.extend(compiles(&condition["expression"], &format!("{path}.expression"), variables));
         }
         let field = format!("{path}.name");
         if is_empty(&condition["name"]) {

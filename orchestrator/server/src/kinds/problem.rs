@@ -60,6 +60,13 @@ impl Problem {
     }
 }
 
+impl From<amphipod_schema::Fault> for Problem {
+    fn from(fault: amphipod_schema::Fault) -> Self {
+        let field = if fault.path.is_empty() { "<nil>".to_owned() } else { fault.path };
+        Self { reason: fault.reason, field, message: fault.message }
+    }
+}
+
 /// `Invalid value` once for each message that a name check gave.
 pub fn invalid_each(field: &str, value: &str, messages: Vec<String>) -> Vec<Problem> {
     messages.iter().map(|message| Problem::invalid(field, value, message)).collect()

@@ -109,7 +109,11 @@ fn validate_webhook(hook: &Value, path: &str) -> Vec<Problem> {
     }
     problems.extend(known(&hook["reinvocationPolicy"], &format!("{path}.reinvocationPolicy"), REINVOCATION_POLICIES));
     problems.extend(validate_client(&hook["clientConfig"], &format!("{path}.clientConfig")));
-    problems.extend(validate_conditions(&hook["matchConditions"], &format!("{path}.matchConditions")));
+    problems.extend(validate_conditions(
+        &hook["matchConditions"],
+        &format!("{path}.matchConditions"),
+        &crate::admission::condition_variables(),
+    ));
     problems
 }
 
@@ -128,7 +132,7 @@ fn qualified_domain(name: &str, path: &str) -> Vec<Problem> {
     Vec::new()
 }
 
-fn validate_client(client: &Value, path: &str) -> Vec<Problem> {
+pub(super) fn validate_client(client: &Value, path: &str) -> Vec<Problem> {
     let service = &client["service"];
     match (client["url"].as_str(), is_set(service)) {
         (Some(url), false) => validate_url(url, &format!("{path}.url")),

@@ -21,7 +21,7 @@ pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
 /// The old address, `POST bindings`; the pod is named by the body.
 pub async fn bind(call: &Call, binding: &Value) -> Result<Response, Status> {
     let options = WriteOptions::of(call)?;
-    let pods = call.server.registry.find("", "v1", "pods").cloned().ok_or_else(Status::no_such_path)?;
+    let pods = call.server.catalog.load().registry.find("", "v1", "pods").cloned().ok_or_else(Status::no_such_path)?;
     let mut route = (*call.route).clone();
     route.attributes.name = text(binding, &["metadata", "name"]).to_owned();
     route.attributes.resource = "pods".to_owned();

@@ -9,14 +9,14 @@ use crate::call::{Call, WriteOptions, text};
 use crate::kinds::Problem;
 use crate::patch::Patch;
 use crate::reply::{self, Status};
-use crate::{forms, update};
+use crate::{forms, update, versions};
 
 const EXPECTED: &str = "autoscaling/v1";
 
 pub async fn get(call: Call) -> Result<Response, Status> {
     let stored = update::read(&call, call.name())?;
-    let scale = of(&call.server.codec.value(&stored));
-    Ok(reply::ok(scale.to_string().into()))
+    let scale = of(&call, &versions::value(&call.server, &call.entry, &stored).await?);
+    Ok(reply::ok(forms::shaped(&call, scale.to_string().into())?))
 }
 
 pub async fn update(call: Call, body: Body) -> Result<Response, Status> {
@@ -41,7 +41,7 @@ pub async fn patch(call: Call, body: Body) -> Result<Response, Status> {
 
 async fn change(call: &Call, options: &WriteOptions, change: update::Change<'_>) -> Result<Response, Status> {
     let mut replicas = |old: &Value| {
-        let scale = change(&of(old))?;
+        let scale = change(&of(call, old))?;
         let replicas = match &scale["spec"]["replicas"] {
             Value::Null => 0,
             value => value.as_i64().ok_or_else(|| Status::bad_request("spec.replicas is not an integer"))?,
@@ -52,28 +52,42 @@ async fn change(call: &Call, options: &WriteOptions, change: update::Change<'_>)
             return Err(Status::invalid_kind(("autoscaling", "Scale"), call.name(), &[problem]));
         }
         let mut new = old.clone();
-        new["spec"]["replicas"] = replicas.into();
+        match call.entry.kind.custom().and_then(|custom| custom.scale.as_ref()) {
+            Some(paths) => paths.spec_replicas.set(&mut new, replicas.into()),
+            None => new["spec"]["replicas"] = replicas.into(),
+        }
         if let Some(revision) = scale["metadata"].get("resourceVersion") {
             new["metadata"]["resourceVersion"] = revision.clone();
         }
         Ok(new)
     };
     let written = update::modify(call, options, &mut replicas).await?;
-    let scale = of(&forms::value(call, &written.object));
-    Ok(reply::ok(scale.to_string().into()))
+    let scale = of(call, &forms::value(call, &written.object).await?);
+    Ok(reply::ok(forms::shaped(call, scale.to_string().into())?))
 }
 
-/// The Scale of an object.
-fn of(object: &Value) -> Value {
+/// The Scale of an object; where its numbers stand, a custom kind says itself.
+fn of(call: &Call, object: &Value) -> Value {
+    let custom = call.entry.kind.custom().and_then(|custom| custom.scale.as_ref());
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = object["metadata"].get(field) {
             metadata[field] = value.clone();
         }
     }
-    let replicas = |part: &str| object[part]["replicas"].as_i64().unwrap_or(0);
+    let replicas = |part: &str| {
+        let at = custom.map(|paths| if part == "spec" { &paths.spec_replicas } else { &paths.status_replicas });
+        let found = at.map_or(object[part].get("replicas"), |path| path.first(object));
+        found.and_then(Value::as_i64).unwrap_or(0)
+    };
     let mut status = json!({ "replicas": replicas("status") });
-    let selector = selector(&object["spec"]["selector"]);
+    let selector = match custom {
+        Some(paths) => {
+            let found = paths.selector.as_ref().and_then(|path| path.first(object)?.as_str());
+            found.unwrap_or_default().to_owned()
+        }
+        None => selector(&object["spec"]["selector"]),
+    };
     if !selector.is_empty() {
         status["selector"] = selector.into();
     }

@@ -13,11 +13,10 @@ use super::news::{QuotaNews, Want};
 use super::usage::{counts, from_units, measure, units, usage};
 use super::{QUOTAS, is_counted, scopes};
 use crate::codec;
-use crate::kinds::Kind;
 use crate::kinds::json::{entries, set, text};
 use crate::kinds::pod_resources::amounts;
 use crate::managed;
-use crate::registry::Entry;
+use crate::registry::{Entry, KindRef};
 use crate::seams::Cluster;
 use crate::server::Server;
 
@@ -33,7 +32,7 @@ const ATTEMPTS_MAX: usize = 5;
 
 /// Runs until dropped.
 pub async fn keep(server: Server, news: QuotaNews) {
-    let Some(entry) = server.registry.find("", "v1", QUOTAS).cloned() else { return };
+    let Some(entry) = server.catalog.load().registry.find("", "v1", QUOTAS).cloned() else { return };
     let mut every = tokio::time::interval(RECOUNT);
     let mut watch = None;
     let mut settling = JoinSet::new();
@@ -133,7 +132,7 @@ fn step(server: &Server, entry: &Entry, (cluster, object, want): (&Cluster, &Obj
     if quota["status"] != status {
         set(&mut quota, "status", status);
         let managed_fields = managed::take(&mut quota);
-        let meta = codec::meta(&quota, entry.hub);
+        let meta = codec::meta(&quota, &entry.hub);
         let payload = server.codec.payload(&quota, &managed_fields, None);
         ops.push(Op::Put { key: object.key.clone(), meta, payload });
     }
@@ -157,6 +156,7 @@ fn count(cluster: &Cluster, quota: &Value, now: i64) -> BTreeMap<String, i64> {
     let namespace = text(&quota["metadata"]["namespace"]);
     let mut used: BTreeMap<String, i64> = entries(&quota["spec"]["hard"]).map(|(name, _)| (name.clone(), 0)).collect();
     for kind in stored_kinds(cluster) {
+        let kind = &*kind;
         let Some(measure) = measure(kind) else { continue };
         let names: Vec<String> = used.keys().filter(|name| counts(kind, measure, name)).cloned().collect();
         if names.is_empty() {
@@ -177,8 +177,8 @@ fn count(cluster: &Cluster, quota: &Value, now: i64) -> BTreeMap<String, i64> {
 }
 
 /// Each kind of the store once, in the version that it is stored in.
-fn stored_kinds(cluster: &Cluster) -> Vec<&'static Kind> {
+fn stored_kinds(cluster: &Cluster) -> Vec<KindRef> {
     let mut seen = BTreeSet::new();
     let entries = cluster.registry.entries().iter().filter(|entry| entry.resource.is_some());
-    entries.filter(|entry| seen.insert(entry.kind.storage)).map(|entry| entry.hub).collect()
+    entries.filter(|entry| seen.insert(entry.kind.storage)).map(|entry| entry.hub.clone()).collect()
 }
