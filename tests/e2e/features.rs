@@ -145,7 +145,8 @@ fn every_row_shows_what_it_says() {
     assert_eq!(names.len(), rows.len(), "a row stands once");
     let stage = Stage::start();
     let failed = Mutex::new(Vec::new());
-    let (last, first): (Vec<&Row>, Vec<&Row>) = rows.iter().filter(|row| row.missing.is_none()).partition(|row| row.alone);
+    let (last, first): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().filter(|row| row.missing.is_none()).partition(|row| row.alone);
     let played = first.len() + last.len();
     for (rows, workers) in [(first, WORKERS), (last, 1)] {
         let queue = Mutex::new(VecDeque::from(rows));
@@ -156,6 +157,7 @@ fn every_row_shows_what_it_says() {
                         let next = queue.lock().unwrap().pop_front();
                         let Some(row) = next else { break };
                         if let Err(why) = stage.play(row) {
+                            println!("{why}\n");
                             failed.lock().unwrap().push((row.name.clone(), why));
                         }
                     }

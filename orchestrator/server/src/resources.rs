@@ -7,13 +7,14 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 
 use crate::call::Call;
-use crate::kinds::Scope;
+use crate::kinds::{Kind, Scope};
 use crate::pipeline::Caller;
 use crate::reply::Status;
 use crate::route::Route;
 use crate::server::Server;
 use crate::{
-    accept, component_status, create, delete, get, list, openapi, patch, paths, reviews, subresources, update, watch,
+    accept, component_status, create, delete, forms, get, list, openapi, patch, paths, reviews, subresources, update,
+    watch,
 };
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
@@ -43,7 +44,19 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     }
     let call = Call { server, entry, route, identity, form, headers: Arc::new(parts.headers.clone()) };
     let parts = http::Request::from_parts(parts, ());
-    dispatch(call, parts, body).await.unwrap_or_else(Status::into_response)
+    let deprecated = deprecation(call.kind());
+    let mut response = dispatch(call, parts, body).await.unwrap_or_else(Status::into_response);
+    forms::warn(&mut response, deprecated);
+    response
+}
+
+/// What everybody is told who uses a kind that upstream gave up.
+fn deprecation(kind: &Kind) -> &'static [&'static str] {
+    match (kind.group, kind.kind) {
+        ("", "ComponentStatus") => &["v1 ComponentStatus is deprecated in v1.19+"],
+        ("", "Endpoints") => &["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"],
+        _ => &[],
+    }
 }
 
 async fn dispatch(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {

@@ -16,7 +16,7 @@ const EXPECTED: &str = "autoscaling/v1";
 pub async fn get(call: Call) -> Result<Response, Status> {
     let stored = update::read(&call, call.name())?;
     let scale = of(&call.server.codec.value(&stored));
-    Ok(reply::ok(scale.to_string().into()))
+    Ok(reply::ok(forms::shaped(&call, scale.to_string().into())?))
 }
 
 pub async fn update(call: Call, body: Body) -> Result<Response, Status> {
@@ -60,7 +60,7 @@ async fn change(call: &Call, options: &WriteOptions, change: update::Change<'_>)
     };
     let written = update::modify(call, options, &mut replicas).await?;
     let scale = of(&forms::value(call, &written.object));
-    Ok(reply::ok(scale.to_string().into()))
+    Ok(reply::ok(forms::shaped(call, scale.to_string().into())?))
 }
 
 /// The Scale of an object.

@@ -144,14 +144,16 @@ async fn the_probes_name_a_store_that_cannot_write_any_more() {
         let (status, text) = read(raw(&server, request(&format!("GET {path}"), Vec::new())).await).await;
         format!("{} {}", status.as_u16(), text.as_str().unwrap_or_default())
     };
-    assert_eq!(ask("/readyz").await, "200 [+]ping ok\n[+]log ok\n[+]store ok\nreadyz check passed\n");
+    assert_eq!(ask("/readyz").await, "200 ok");
+    assert_eq!(ask("/readyz?verbose").await, "200 [+]ping ok\n[+]log ok\n[+]etcd ok\nreadyz check passed\n");
     amphipod_store::Store::shutdown(&*store).await;
     assert_eq!(
         ask("/readyz").await,
-        "500 [+]ping ok\n[+]log ok\n[-]store failed: reason withheld\nreadyz check failed\n"
+        "500 [+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"
     );
+    assert_eq!(ask("/readyz?exclude=etcd").await, "200 ok");
     assert_eq!(ask("/readyz/ping").await, "200 ok");
-    assert!(ask("/readyz/store").await.starts_with("500 internal server error: the store is unavailable"));
+    assert!(ask("/readyz/etcd").await.starts_with("500 internal server error: the store is unavailable"));
 }
 
 #[tokio::test]

@@ -179,7 +179,7 @@ async fn patches_change_what_they_name() {
         json!([{ "op": "test", "path": "/data/l", "value": "w" }, { "op": "add", "path": "/data/n", "value": "y" }]);
     expect![[r#"200 {"l":"w","m":"x","n":"y"} "#]].assert_eq(&patched("application/json-patch+json", json_patch).await);
     let failing = json!([{ "op": "test", "path": "/data/l", "value": "no" }]);
-    expect!["422 null testing value /data/l failed: test failed"]
+    expect!["422 null the server rejected our request due to an error in our request"]
         .assert_eq(&patched("application/json-patch+json", failing).await);
     let strategic = json!({ "data": { "l": null } });
     expect![[r#"200 {"m":"x","n":"y"} "#]]
@@ -286,6 +286,26 @@ async fn scale_moves_replicas_alone() {
         (deployment["spec"]["replicas"].as_i64(), deployment["metadata"]["generation"].as_i64()),
         (Some(3), Some(2))
     );
+}
+
+#[tokio::test]
+async fn a_scale_is_shown_as_a_table_with_its_own_columns() {
+    let server = server().await;
+    send(&server, &format!("POST {DEPLOYMENTS}"), deployment("a", 2)).await;
+    let mut request = request(&format!("GET {DEPLOYMENTS}/a/scale"), Vec::new());
+    request.headers_mut().insert("accept", "application/json;as=Table;v=v1;g=meta.k8s.io".parse().unwrap());
+    let (_, table) = read(raw(&server, request).await).await;
+    let columns = table["columnDefinitions"].as_array().unwrap().iter().map(|column| column["name"].clone());
+    expect![[r#"[String("Name"), String("Desired"), String("Available"), String("Age")] ["a",2,0,"0s"]"#]]
+        .assert_eq(&format!("{:?} {}", columns.collect::<Vec<_>>(), table["rows"][0]["cells"]));
+}
+
+#[tokio::test]
+async fn endpoints_are_told_to_be_outdated() {
+    let server = server().await;
+    let response = raw(&server, request("GET /api/v1/namespaces/d/endpoints", Vec::new())).await;
+    expect![[r#"299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice""#]]
+        .assert_eq(response.headers()["warning"].to_str().unwrap());
 }
 
 #[tokio::test]
