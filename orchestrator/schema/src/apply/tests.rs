@@ -99,8 +99,8 @@ fn what_another_also_says_stays() {
         Force::No,
         expect![[r#"
             {"paused":true,"replicas":2,"strategy":{},"template":{"metadata":{},"spec":{"containers":[]}}}
-            a {"f:spec":{"f:paused":{}}}
-            b {"f:spec":{"f:replicas":{}}}"#]],
+            b {"f:spec":{"f:replicas":{}}}
+            a {"f:spec":{"f:paused":{}}}"#]],
     );
 }
 

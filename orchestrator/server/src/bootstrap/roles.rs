@@ -271,6 +271,7 @@ fn nodes() -> Vec<Desired> {
     ]
 }
 
+// tidy: long because it is one table
 fn components() -> Vec<Desired> {
     let scheduler: &[Rule] = &[
         EVENTS,
