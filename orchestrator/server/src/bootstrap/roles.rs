@@ -271,6 +271,7 @@ fn nodes() -> Vec<Desired> {
     ]
 }
 
+// tidy: long because it is a table of roles
 fn components() -> Vec<Desired> {
     let scheduler: &[Rule] = &[
         EVENTS,
