@@ -55,7 +55,8 @@ fn table(answer: &Value, now: jiff::Timestamp) -> String {
         let created: Option<jiff::Timestamp> = key["created"].as_str().and_then(|time| time.parse().ok());
         let age = created.map_or_else(|| "<unknown>".to_owned(), |created| age(now.duration_since(created).as_secs()));
         let state = key["state"].as_str().unwrap_or_default();
-        text.push_str(&format!("{:<6}{state:<12}{age:<10}{}\n", key["id"], key["objects"]));
+        let (id, objects) = (key["id"].to_string(), &key["objects"]);
+        text.push_str(&format!("{id:<6}{state:<12}{age:<10}{objects}\n"));
     }
     text
 }

@@ -16,6 +16,10 @@ fn rewrite(node: &mut IdedExpr) -> Result<(), String> {
     match &mut node.expr {
         Expr::Call(call) => {
             call.target.iter_mut().try_for_each(|target| rewrite(target))?;
+            // The engine's own optional select fails where the member is missing; its optional index does not.
+            if call.func_name == "_?._" {
+                call.func_name = "_[?_]".to_owned();
+            }
             call.args.iter_mut().try_for_each(rewrite)
         }
         Expr::Comprehension(inner) => {
