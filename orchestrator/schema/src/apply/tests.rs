@@ -7,7 +7,7 @@ use serde_json::json;
 use super::*;
 use crate::managed_fields::track_update;
 use crate::shape::prune_empty;
-use crate::table::table;
+use crate::table::{TypeRef, table};
 
 fn by(name: &str) -> Manager<'_> {
     Manager { name, api_version: "apps/v1", subresource: "", time: "2024-01-01T00:00:00Z" }

@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::table::table;
+use crate::table::{TypeRef, table};
 
 fn by(name: &str) -> Manager<'_> {
     Manager { name, api_version: "apps/v1", subresource: "", time: "2024-01-01T00:00:00Z" }
