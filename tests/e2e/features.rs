@@ -157,6 +157,7 @@ fn every_row_shows_what_it_says() {
                         let next = queue.lock().unwrap().pop_front();
                         let Some(row) = next else { break };
                         if let Err(why) = stage.play(row) {
+                            println!("{why}\n");
                             failed.lock().unwrap().push((row.name.clone(), why));
                         }
                     }

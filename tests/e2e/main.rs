@@ -4,12 +4,17 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 mod access;
+mod admission;
+mod audit;
 mod bad_input;
 mod cluster;
 mod custom;
 mod features;
+mod grants;
 mod hello;
+mod nodes;
 mod objects;
 mod pods;
 mod registries;
 mod survival;
+mod tokens;

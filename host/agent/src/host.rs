@@ -39,8 +39,6 @@ pub struct Options {
     /// Added to those that every node has.
     pub labels: Vec<(String, String)>,
     pub taints: Vec<Taint>,
-    /// Carries `node-role.kubernetes.io/control-plane`.
-    pub control_plane: bool,
     pub pods_max: u32,
     pub client: kube::Client,
     pub informers: Informers,

@@ -74,9 +74,6 @@ fn labels(host: &Host) -> BTreeMap<String, String> {
     ];
     let mut labels: BTreeMap<String, String> =
         own.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    if options.control_plane {
-        labels.insert("node-role.kubernetes.io/control-plane".into(), String::new());
-    }
     labels.extend(options.labels.iter().cloned());
     labels
 }

@@ -11,6 +11,7 @@
 mod containers;
 mod report;
 mod sandbox;
+mod tokens;
 
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
@@ -52,6 +53,8 @@ enum Event {
     /// What was sent, and the pod as the API then had it.
     Sent(Value, kube::Result<Box<Pod>>),
     Deleted(kube::Result<()>),
+    /// The tokens that its volumes hold.
+    Renewed(Result<(), String>),
     Probed(Probed),
     Timer,
 }
@@ -82,6 +85,9 @@ pub struct Task {
     sending: bool,
     send_after: Timestamp,
     deleting: bool,
+    /// When mounted tokens are renewed next.
+    tokens_due: Option<Timestamp>,
+    renewing: bool,
     jobs: JoinSet<Event>,
     /// When each container that was asked to end is killed.
     stops: HashMap<usize, Timestamp>,
@@ -120,6 +126,8 @@ impl Task {
             sending: false,
             send_after: now,
             deleting: false,
+            tokens_due: None,
+            renewing: false,
             jobs: JoinSet::new(),
             stops: HashMap::new(),
             winding_down: CancellationToken::new(),
@@ -186,6 +194,7 @@ impl Task {
             Event::Stopped(_, Ok(())) => {}
             Event::Sent(sent, result) => self.absorb_sent(sent, result),
             Event::Deleted(result) => self.absorb_deleted(result),
+            Event::Renewed(result) => self.absorb_renewed(result),
             Event::Probed(probed) => self.absorb_probe(probed),
             Event::Timer => {}
         }
@@ -210,6 +219,7 @@ impl Task {
                 }
             }
         }
+        wake = earliest(wake, self.renew_tokens(now));
         self.shown.update(&self.slots);
         earliest(wake, self.report(now))
     }

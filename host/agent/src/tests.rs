@@ -89,7 +89,6 @@ fn node(octet: u8) -> Node {
         node_name: "node".into(),
         labels: Vec::new(),
         taints: Vec::new(),
-        control_plane: true,
         pods_max: 100,
         client,
         informers,

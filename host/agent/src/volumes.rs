@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use amphipod_runtime::{Mount, Sandbox};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, ServiceAccount, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    Container, KeyToPath, Pod, ServiceAccount, ServiceAccountTokenProjection, Volume, VolumeProjection,
+};
 use kube::Api;
 use kube::api::PostParams;
 
@@ -34,6 +36,34 @@ pub async fn mounts(host: &Host, pod: &Pod, container: &Container, sandbox: &San
         });
     }
     Ok(mounts)
+}
+
+/// The tokens that a pod mounts.
+pub fn tokens(pod: &Pod) -> impl Iterator<Item = &ServiceAccountTokenProjection> {
+    projected(pod).filter_map(|(_, source)| source.service_account_token.as_ref())
+}
+
+/// Asks for every mounted token again and puts it in place of the old one.
+///
+/// # Errors
+/// The first refusal, in words for the log.
+pub async fn renew_tokens(host: &Host, pod: &Pod, sandbox: &Sandbox) -> Result<(), String> {
+    let maker = Maker { host, pod, sandbox };
+    for (volume, source) in projected(pod).filter(|(_, source)| source.service_account_token.is_some()) {
+        let path = directory(&host.options.data_dir, &sandbox.pod.uid).join(&volume.name);
+        if path.is_dir() {
+            maker.project(source, &path).await?;
+        }
+    }
+    Ok(())
+}
+
+fn projected(pod: &Pod) -> impl Iterator<Item = (&Volume, &VolumeProjection)> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    volumes.flat_map(|volume| {
+        let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+        sources.map(move |source| (volume, source))
+    })
 }
 
 /// The directory below which all volumes of an agent's pods lie.
@@ -189,7 +219,12 @@ fn write(into: &Path, path: &str, bytes: &[u8]) -> Result<(), String> {
     }
     let path = into.join(path);
     let parent = path.parent().unwrap_or(into);
-    let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, bytes));
+    // A reader sees the old content or the new, never a part.
+    let mut name = std::ffi::OsString::from("..");
+    name.push(path.file_name().unwrap_or_default());
+    let fresh = path.with_file_name(name);
+    let written = fs::create_dir_all(parent).and_then(|()| fs::write(&fresh, bytes));
+    let written = written.and_then(|()| fs::rename(&fresh, &path));
     written.map_err(|error| format!("{}: {error}", path.display()))
 }
 

@@ -28,8 +28,10 @@ pub use control::DEFAULT_REGISTRY_PORT;
 
 use control::Parts;
 
-use crate::data::DataDirectory;
+use crate::access::Access;
+use crate::data::{API_ADDRESS, DataDirectory};
 use crate::failure::refuse;
+use crate::kubeconfig::kubectls_file;
 use crate::relay::LocalRelay;
 use crate::report::Report;
 
@@ -52,6 +54,7 @@ pub struct Settings {
     pub service_cidr: Option<String>,
     pub node_ports: (u16, u16),
     pub disabled: Vec<String>,
+    pub access: Access,
 }
 
 impl Settings {
@@ -74,7 +77,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    pub async fn start(settings: Settings, report: &Report) -> anyhow::Result<Self> {
+    pub async fn start(mut settings: Settings, report: &Report) -> anyhow::Result<Self> {
+        let audit = settings.access.audit.take();
         let mut parts = Parts { tasks: JoinSet::new(), shutdown: CancellationToken::new() };
         let networks = address::networks(&settings)?;
         let listeners = address::api_listeners(&settings, networks.cluster.first())?;
@@ -88,22 +92,29 @@ impl Cluster {
         let sans = Sans::new(&hostname, address::service_ip(&networks), &[networks.cluster.first().to_string()]);
         let certificates = Arc::new(Certificates::open(&settings.data.folder("server/tls")?, sans)?);
         let relay = Arc::new(LocalRelay::default());
+        let url = format!("https://127.0.0.1:{}", api.port());
         let parent = control::Parent {
             settings: &settings,
             store: store.clone(),
             certificates: certificates.clone(),
             relay: relay.clone(),
             networks: &networks,
+            audit: audit.as_ref().map(|parts| parts.audit.clone()),
+            url: &url,
         };
-        let (server, rbac) = control::server(parent, &mut parts).await?;
+        let (server, authorizers) = control::server(parent, &mut parts).await?;
+        if let Some(audit) = audit {
+            control::keep_audit(audit, &mut parts).await?;
+        }
         let facts = amphipod_server::bootstrap::Settings {
             service_address: address::service_ip(&networks),
             api_addresses: vec![networks.cluster.first().into()],
             api_port: api.port(),
         };
-        control::bootstrap((&server, rbac), store.clone(), &facts, &mut parts).await?;
+        control::bootstrap((&server, authorizers), store.clone(), &facts, &mut parts).await?;
         control::serve(&server, listeners, &certificates, &mut parts)?;
-        let url = format!("https://127.0.0.1:{}", api.port());
+        control::renew(certificates.clone(), &mut parts);
+        settings.data.note(API_ADDRESS, &url)?;
         report.line(format!("API server at {url}"));
         let registry = control::registry(&settings, &mut parts).await?;
         let informers = control::start_loops(&server, &settings, &certificates, &mut parts);
@@ -177,7 +188,7 @@ fn memory_bytes() -> usize {
 /// A file of its own when one was named, else a context in the user's file.
 fn write_kubeconfig(settings: &Settings, certificates: &Certificates, url: &str) -> anyhow::Result<PathBuf> {
     let subject = Subject::new("amphipod-admin", &["system:masters"]);
-    let client = certificates.kept_client("admin", &subject, jiff::Timestamp::now())?;
+    let client = certificates.clients().kept_client("admin", &subject, jiff::Timestamp::now())?;
     let context =
         kubeconfig::Context { name: "amphipod", server: url, authority: certificates.authority_pem(), client: &client };
     match &settings.kubeconfig {
@@ -187,10 +198,7 @@ fn write_kubeconfig(settings: &Settings, certificates: &Certificates, url: &str)
             Ok(path.clone())
         }
         None => {
-            let environment = std::env::var("KUBECONFIG").ok();
-            let home = std::env::var_os("HOME").map(PathBuf::from);
-            let path = kubeconfig::kubeconfig_path(environment.as_deref(), home.as_deref());
-            let path = path.ok_or_else(|| refuse("no HOME to keep a kubeconfig in: name a file with --kubeconfig"))?;
+            let path = kubectls_file()?;
             kubeconfig::merge_kubeconfig(&path, &context)?;
             Ok(path)
         }

@@ -1,8 +1,9 @@
 //! The data directory: one folder holds everything a cluster keeps. The store locks and numbers its own part.
 //!
 //! ```text
-//! DIR/server/db     the store          DIR/server/tls   certificates and keys    DIR/server/cred   the key of secrets
+//! DIR/server/db     the store          DIR/server/tls   certificates and keys    DIR/server/cred   the keys of secrets
 //! DIR/registry      pushed images      DIR/agent        images, logs, volumes    DIR/node-name     who this node is
+//! DIR/api-address   where the API server listened last
 //! ```
 
 use std::fs::{self, DirBuilder};
@@ -10,6 +11,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::failure::refuse;
+
+/// Where the API server listened last.
+pub const API_ADDRESS: &str = "api-address";
 
 pub struct DataDirectory(PathBuf);
 
@@ -39,6 +43,11 @@ impl DataDirectory {
 
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// A one-line fact of this start.
+    pub fn note(&self, name: &str, fact: &str) -> anyhow::Result<()> {
+        Ok(fs::write(self.0.join(name), format!("{fact}\n"))?)
     }
 
     /// A one-line fact that must stay the same for the life of the data: what is kept, else `proposed`, which is then kept.

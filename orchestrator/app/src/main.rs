@@ -1,6 +1,7 @@
 //! `amphipod`: one program. A role is a subcommand; roles that must be apart are this binary run again
 //! (`wasm-worker`, `wasm-compile`: see `host/worker`). `cluster.rs` wires a cluster, `up.rs` runs it for a developer.
 
+mod access;
 mod apply;
 mod bench;
 mod cluster;
@@ -11,11 +12,13 @@ mod failure;
 mod flags;
 mod get;
 mod keyring;
+mod kubeconfig;
 mod logs;
 mod manifest;
 mod push;
 mod relay;
 mod report;
+mod secrets;
 mod up;
 
 use std::process::ExitCode;
@@ -38,6 +41,8 @@ struct Cli {
 enum Command {
     /// Run a whole cluster on this machine: no root needed, nothing on the host is changed
     Up(up::Up),
+    /// Write or merge a kubeconfig for a cluster of this machine, with a certificate for its administrator or a user
+    Kubeconfig(kubeconfig::Kubeconfig),
     /// Push a Wasm component or module to a registry as an OCI artifact
     Push(push::Push),
     /// Create or change objects from manifests
@@ -48,6 +53,8 @@ enum Command {
     Delete(delete::Delete),
     /// Print what a pod's container wrote
     Logs(logs::Logs),
+    /// Show or rotate the keys that seal Secrets
+    Secrets(secrets::Secrets),
     /// Measure this program and print the figures as JSON
     Bench(bench::Bench),
     /// Print a completion script for a shell
@@ -61,6 +68,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    refuse_huge_pages();
     let cli = Cli::parse();
     let done = match cli.command {
         // These two must stay single-threaded until they have locked themselves in.
@@ -79,6 +87,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// Pages of 2 MiB behind small heaps double what an idle server and a parked function hold. The children inherit it.
+fn refuse_huge_pages() {
+    // SAFETY: the call takes integers and touches no memory of this program; on an old kernel it does nothing.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    }
+}
+
 fn run(command: Command) -> anyhow::Result<()> {
     // The provider is chosen once for every TLS connection of the program; an error only says that it was chosen before.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -86,11 +103,13 @@ fn run(command: Command) -> anyhow::Result<()> {
     let done = runtime.block_on(async {
         match command {
             Command::Up(up) => up.run().await,
+            Command::Kubeconfig(kubeconfig) => kubeconfig.run(),
             Command::Push(push) => push.run().await,
             Command::Apply(apply) => apply.run().await,
             Command::Get(get) => get.run().await,
             Command::Delete(delete) => delete.run().await,
             Command::Logs(logs) => logs.run().await,
+            Command::Secrets(secrets) => secrets.run().await,
             Command::Bench(bench) => bench.run().await,
             Command::Completion { .. } | Command::WasmWorker | Command::WasmCompile => Ok(()),
         }

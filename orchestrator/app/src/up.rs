@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access::Flags;
 use crate::cluster::{Cluster, DEFAULT_REGISTRY_PORT, Settings};
 use crate::data::DataDirectory;
 use crate::failure::refuse;
@@ -56,6 +57,8 @@ pub struct Up {
     /// Parts to leave out: registry, scheduler, controllers, node
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub disable: Vec<String>,
+    #[command(flatten)]
+    pub access: Flags,
     /// What to log to stderr: error, warn, info, debug, or a filter like `amphipod_server=debug`
     #[arg(long, default_value = "warn,openraft=error", env = "AMPHIPOD_LOG")]
     pub log: String,
@@ -116,6 +119,7 @@ impl Up {
             service_cidr: self.service_cidr.clone(),
             node_ports: port_range(&self.service_node_port_range)?,
             disabled: self.disable.clone(),
+            access: self.access.read()?,
         })
     }
 }

@@ -1,8 +1,11 @@
 //! The controllers: each makes one promise of the API true, again and again. This file is their table.
 //! They read through `Informers`, write through a `kube::Client`, and share nothing but `Context`.
 
+mod account_secrets;
 mod backends;
+mod certificate_requests;
 mod claim;
+mod cluster_role_aggregation;
 mod context;
 mod deployment;
 mod endpoint_slice;
@@ -22,9 +25,12 @@ mod service_account;
 mod storage_protection;
 mod taint_eviction;
 
+use std::sync::Arc;
+
 use amphipod_api::{Informers, Recorder, Reporter};
 use tokio::task::JoinSet;
 
+pub use certificate_requests::{SignRequests, Usage};
 pub use context::Clock;
 use context::Context;
 
@@ -33,6 +39,8 @@ pub struct Options {
     pub clock: Clock,
     /// PEM text of the certificate that pods trust the API by.
     pub root_ca: String,
+    /// Signs certificate requests; `None`: nobody does here.
+    pub authority: Option<Arc<dyn SignRequests>>,
 }
 
 /// Runs all controllers until dropped. A controller that panics takes the others with it, so that nobody
@@ -42,6 +50,11 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     let recorder = Recorder::start(client.clone(), reporter);
     let context = Context { client, informers, recorder, clock: options.clock };
     let mut controllers = JoinSet::new();
+    controllers.spawn(account_secrets::run(context.clone()));
+    if let Some(authority) = options.authority {
+        controllers.spawn(certificate_requests::run(context.clone(), authority));
+    }
+    controllers.spawn(cluster_role_aggregation::run(context.clone()));
     controllers.spawn(deployment::run(context.clone()));
     controllers.spawn(endpoint_slice::run(context.clone()));
     controllers.spawn(endpoint_slice_mirroring::run(context.clone()));

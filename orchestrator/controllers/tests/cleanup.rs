@@ -38,7 +38,7 @@ impl Cluster {
         let client = server.client(Identity::system_masters());
         let informers = Informers::new(server.source(Identity::system_masters()));
         let mut controllers = JoinSet::new();
-        let options = Options { clock: Arc::new(jiff::Timestamp::now), root_ca: "ca".into() };
+        let options = Options { clock: Arc::new(jiff::Timestamp::now), root_ca: "ca".into(), authority: None };
         controllers.spawn(run(client.clone(), informers, options));
         let cluster = Self { client, _controllers: controllers };
         cluster.create::<Namespace>("", json!({"metadata": {"name": "d"}})).await;

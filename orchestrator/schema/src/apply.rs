@@ -71,7 +71,9 @@ pub fn apply<'s>(
     let last = entries
         .iter()
         .position(|entry| entry.is_by(manager, Operation::Apply))
-        .map_or_else(|| Entry::new(manager, Operation::Apply), |index| entries.remove(index));
+        .map(|index| entries.remove(index))
+        // Whoever only says what is already so has written nothing, and has no time.
+        .unwrap_or_else(|| Entry { time: String::new(), ..Entry::new(manager, Operation::Apply) });
     let fields = tracked(fields_of(config, ty), manager.subresource, ty);
     let kept = entries.iter().fold(fields.clone(), |kept, entry| kept.union(&entry.fields));
     let mut value = merged;

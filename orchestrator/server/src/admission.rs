@@ -1,15 +1,19 @@
 //! What the cluster has to say about an object before it is stored: one list, in upstream's order, a file per plug-in.
 //! Each file decides in pure functions on JSON; the `Admit` around them only looks things up.
 
+mod account_secret;
 mod certificate_requestor;
+mod certificate_signers;
 mod claim_resize;
 mod compiled;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_tolerations;
+mod grants;
 mod limit_ranger;
 mod matching;
 mod namespace_lifecycle;
+mod node_restriction;
 mod pod_priority;
 mod pod_security;
 mod pod_service_account;
@@ -25,7 +29,9 @@ use std::sync::Arc;
 
 use rand::RngExt;
 
-use crate::seams::{AdmissionRequest, Admit, Operation};
+use crate::authz::Rbac;
+use crate::seams::{AdmissionRequest, Admit, Authorize, Operation};
+use crate::tokens::TokenIssuer;
 pub use matching::condition_variables;
 pub use resource_quota::QuotaNews;
 pub use service_addresses::ServiceRanges;
@@ -34,9 +40,22 @@ pub use service_addresses::ServiceRanges;
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_LENGTH: usize = 5;
 
-/// Every plug-in, in the order in which it is asked. Who runs [`resource_quota::keeper`] gives it the same `quotas`.
-pub fn chain(ranges: ServiceRanges, quotas: QuotaNews) -> Vec<Arc<dyn Admit>> {
+/// What plug-ins are made from.
+pub struct Parts {
+    pub ranges: ServiceRanges,
+    /// Who runs [`resource_quota::keeper`] gives it the same.
+    pub quotas: QuotaNews,
+    pub rbac: Arc<Rbac>,
+    pub authorizer: Arc<dyn Authorize>,
+    pub tokens: Arc<TokenIssuer>,
+    /// PEM text of the certificate that pods trust the API by.
+    pub root_ca: String,
+}
+
+/// Every plug-in, in the order in which it is asked.
+pub fn chain(parts: Parts) -> Vec<Arc<dyn Admit>> {
     vec![
+        Arc::new(node_restriction::NodeRestriction),
         Arc::new(namespace_lifecycle::NamespaceLifecycle),
         Arc::new(limit_ranger::LimitRanger),
         Arc::new(pod_service_account::PodServiceAccount),
@@ -49,14 +68,17 @@ pub fn chain(ranges: ServiceRanges, quotas: QuotaNews) -> Vec<Arc<dyn Admit>> {
         Arc::new(claim_resize::ClaimResize),
         Arc::new(runtime_class::PodRuntimeClass),
         Arc::new(certificate_requestor::CertificateRequestor),
+        Arc::new(certificate_signers::CertificateSigners(parts.authorizer)),
+        Arc::new(account_secret::AccountSecret { tokens: parts.tokens, root_ca: parts.root_ca }),
         Arc::new(default_ingress_class::DefaultIngressClass),
         Arc::new(policies::mutating::MutatingPolicies::default()),
         Arc::new(webhooks::MutatingWebhooks::default()),
         Arc::new(policies::validating::ValidatingPolicies::default()),
         Arc::new(webhooks::ValidatingWebhooks::default()),
-        Arc::new(service_addresses::ServiceAddresses(ranges)),
+        Arc::new(service_addresses::ServiceAddresses(parts.ranges)),
+        Arc::new(grants::Grants(parts.rbac)),
         // Quota is the last: what another plug-in refuses is not charged.
-        Arc::new(resource_quota::ResourceQuotas(quotas)),
+        Arc::new(resource_quota::ResourceQuotas(parts.quotas)),
     ]
 }
 

@@ -1,12 +1,15 @@
-//! Whether they may: Kubernetes' RBAC over a live index of roles and bindings. Matching of one rule is in
-//! `authz/rule.rs`, the index in `authz/index.rs`, its feeding in `authz/follow.rs`, what a writer of roles may grant
-//! in `authz/escalation.rs`, refusals in `authz/denial.rs`.
+//! Whether they may: the Node authorizer (`authz/nodes.rs`), then Kubernetes' RBAC over a live index of roles and
+//! bindings. Matching of one rule is in `authz/rule.rs`, the index in `authz/index.rs`, its feeding in
+//! `authz/follow.rs`, what a writer of roles may grant in `authz/escalation.rs`, refusals in `authz/denial.rs`.
 
 pub mod denial;
 pub mod escalation;
 pub mod follow;
 pub mod index;
+pub mod nodes;
 pub mod rule;
+
+use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use parking_lot::RwLock;
@@ -14,11 +17,46 @@ use serde_json::json;
 
 pub use denial::{denial, denial_text};
 pub use index::{Index, Policy};
+pub use nodes::Nodes;
 
 use crate::seams::{Attributes, Authorize, Decision, Identity, Rules};
 
 /// Members may do everything, whatever the roles say.
 pub const MASTERS: &str = "system:masters";
+
+/// All authorizers, in the order they are asked; the first that allows wins.
+pub struct Authorizers {
+    pub nodes: Arc<Nodes>,
+    pub rbac: Arc<Rbac>,
+}
+
+impl Authorize for Authorizers {
+    fn authorize(&self, identity: &Identity, attributes: &Attributes) -> Decision {
+        if is_master(identity) {
+            return Decision::Allowed { reason: String::new() };
+        }
+        let of_node = match self.nodes.authorize(identity, attributes) {
+            Ok(()) => return Decision::Allowed { reason: String::new() },
+            Err(reason) => reason,
+        };
+        match self.rbac.authorize(identity, attributes) {
+            Decision::Denied { reason } => {
+                let said = [of_node, reason].into_iter().filter(|reason| !reason.is_empty());
+                Decision::Denied { reason: said.collect::<Vec<_>>().join("\n") }
+            }
+            allowed => allowed,
+        }
+    }
+
+    fn rules(&self, identity: &Identity, namespace: &str) -> Rules {
+        let mut rules = self.rbac.rules(identity, namespace);
+        if nodes::node_name(identity).is_some() {
+            rules.incomplete = true;
+            rules.error = "node authorizer does not support user rule resolution".to_owned();
+        }
+        rules
+    }
+}
 
 /// RBAC. Shared by the pipeline (which asks) and `follow` (which keeps it true).
 #[derive(Default)]

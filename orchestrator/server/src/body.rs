@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::call::{Call, FieldValidation, text};
 use crate::limits::BODY_BYTES_MAX;
-use crate::registry::{KindRef, api_version};
+use crate::registry::{Entry, KindRef};
 use crate::reply::Status;
 
 const ACCEPTED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
@@ -76,8 +76,13 @@ pub async fn object(call: &Call, body: Body, validation: FieldValidation) -> Res
 
 /// The request's own kind.
 pub fn expected(call: &Call) -> Expected {
-    let custom = call.kind().is_custom.then(|| call.entry.kind.clone());
-    Expected { api_version: api_version(call.kind()), kind: call.kind().kind, ty: call.entry.ty, custom }
+    of_entry(&call.entry)
+}
+
+/// A kind itself, and not what one of its subresources takes.
+pub fn of_entry(entry: &Entry) -> Expected {
+    let custom = entry.kind.is_custom.then(|| entry.kind.clone());
+    Expected { api_version: entry.api_version(), kind: entry.kind.kind, ty: entry.ty, custom }
 }
 
 /// Decodes and checks that the body is what the address takes; a body that names no type is taken to be it.

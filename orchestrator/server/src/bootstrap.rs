@@ -7,6 +7,8 @@ pub mod roles;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+pub use roles::node_rules;
+
 use futures::stream::{self, StreamExt, TryStreamExt};
 use kube::Client;
 use serde_json::Value;
@@ -101,11 +103,21 @@ fn step(desired: &Desired, present: Option<&Value>) -> Option<Step> {
     match desired.repair {
         Repair::Never => {}
         Repair::Widen if present["metadata"]["annotations"][AUTO_UPDATE] == "false" => {}
+        // A controller writes the rules of these.
+        Repair::Widen if desired.object["aggregationRule"].is_object() => {}
         Repair::Widen => ["rules", "subjects"].iter().for_each(|list| widen(&mut object, &desired.object, list)),
-        Repair::Members(members) => members.iter().for_each(|member| object[*member] = desired.object[*member].clone()),
+        Repair::Members(members) => members.iter().for_each(|member| restore(&mut object, &desired.object, member)),
     }
     let name = desired.object["metadata"]["name"].as_str().unwrap_or_default();
     (object != *present).then(|| Step::Replace { path: format!("{collection}/{name}"), object })
+}
+
+/// An empty list is not stored.
+fn restore(object: &mut Value, desired: &Value, member: &str) {
+    let is_empty = |value: &Value| value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+    if !is_empty(&object[member]) || !is_empty(&desired[member]) {
+        object[member] = desired[member].clone();
+    }
 }
 
 fn widen(object: &mut Value, desired: &Value, list: &str) {

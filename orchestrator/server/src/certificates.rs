@@ -128,11 +128,45 @@ impl std::fmt::Debug for Pair {
     }
 }
 
+/// The part that gives clients their certificates; it needs the authority's key and nothing else.
+pub struct Clients {
+    directory: PathBuf,
+    authority: Authority,
+}
+
+impl Clients {
+    /// The authority of a cluster that was started before; nothing is made here.
+    pub fn open(directory: &Path) -> Result<Self, CertificateError> {
+        let (certificate_path, key_path) = paths(directory, "ca");
+        if files::read_pair(&certificate_path, &key_path)?.is_none() {
+            let problem = "there is no authority: no cluster was started here".to_owned();
+            return Err(CertificateError::Malformed { path: certificate_path, problem });
+        }
+        Ok(Self { directory: directory.to_owned(), authority: Authority::open(directory, "ca", Timestamp::now())? })
+    }
+
+    /// The cluster's authority: what a kubeconfig and ConfigMap `kube-root-ca.crt` carry.
+    pub fn authority_pem(&self) -> &str {
+        &self.authority.pem
+    }
+
+    /// A new client certificate that is written nowhere.
+    pub fn client(&self, subject: &Subject, now: Timestamp) -> Result<Pair, CertificateError> {
+        issue::leaf(&self.authority.issuer, Leaf::Client(subject), now)
+    }
+
+    /// The client certificate kept as `clients/NAME.{crt,key}`; the same one until it is about to end or the subject changes.
+    pub fn kept_client(&self, name: &str, subject: &Subject, now: Timestamp) -> Result<Pair, CertificateError> {
+        let directory = self.directory.join("clients");
+        files::private_directory(&directory)?;
+        self.authority.leaf(&directory, name, Leaf::Client(subject), now)
+    }
+}
+
 /// Everything this server proves itself and others with.
 pub struct Certificates {
-    directory: PathBuf,
     sans: Sans,
-    authority: Authority,
+    clients: Clients,
     front_proxy: Authority,
     front_proxy_client: Pair,
     service_account_key: String,
@@ -161,9 +195,8 @@ impl Certificates {
         Ok(Self {
             service_account_key: files::kept(&directory.join("service-account.key"), issue::key)?,
             serving: Arc::new(ArcSwap::from_pointee(tls::certified(&serving)?)),
-            directory: directory.to_owned(),
             sans,
-            authority,
+            clients: Clients { directory: directory.to_owned(), authority },
             front_proxy,
             front_proxy_client,
         })
@@ -172,19 +205,18 @@ impl Certificates {
     /// Issues the serving certificate again if it is about to end; connections made from now on see it.
     /// Call it daily.
     pub fn renew(&self, now: Timestamp) -> Result<(), CertificateError> {
-        let serving = self.authority.leaf(&self.directory, "serving", Leaf::Server(&self.sans), now)?;
+        let serving = self.clients.authority.leaf(&self.clients.directory, "serving", Leaf::Server(&self.sans), now)?;
         self.serving.store(Arc::new(tls::certified(&serving)?));
         Ok(())
     }
 
-    /// The cluster's authority: what a kubeconfig and ConfigMap `kube-root-ca.crt` carry.
     pub fn authority_pem(&self) -> &str {
-        &self.authority.pem
+        self.clients.authority_pem()
     }
 
     /// SHA-256 of the authority's DER, in hex: what a join token pins.
     pub fn authority_hash(&self) -> String {
-        let der = tls::der(&self.authority.pem).expect("an opened authority is a certificate");
+        let der = tls::der(self.authority_pem()).expect("an opened authority is a certificate");
         Sha256::digest(&der).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -203,16 +235,9 @@ impl Certificates {
         &self.front_proxy_client
     }
 
-    /// A new client certificate that is written nowhere.
-    pub fn client(&self, subject: &Subject, now: Timestamp) -> Result<Pair, CertificateError> {
-        issue::leaf(&self.authority.issuer, Leaf::Client(subject), now)
-    }
-
-    /// The client certificate kept as `clients/NAME.{crt,key}`; the same one until it is about to end or the subject changes.
-    pub fn kept_client(&self, name: &str, subject: &Subject, now: Timestamp) -> Result<Pair, CertificateError> {
-        let directory = self.directory.join("clients");
-        files::private_directory(&directory)?;
-        self.authority.leaf(&directory, name, Leaf::Client(subject), now)
+    /// Client certificates.
+    pub fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     /// Signs a PEM certificate request with the subject and names that it asks for; whether it may have them was
@@ -224,12 +249,12 @@ impl Certificates {
         life: Duration,
         now: Timestamp,
     ) -> Result<String, CertificateError> {
-        issue::request(&self.authority.issuer, request, usage, (now, life.min(LEAF_LIFE)))
+        issue::request(&self.clients.authority.issuer, request, usage, (now, life.min(LEAF_LIFE)))
     }
 
     /// TLS for the API's listener: HTTP/2 and 1.1, client certificates optional, sessions resumed.
     pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>, CertificateError> {
-        tls::server_config(&self.authority.pem, self.serving.clone())
+        tls::server_config(self.authority_pem(), self.serving.clone())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::kinds::Kind;
 use crate::seams::Sealer;
 
 const PLAIN: u8 = 0;
-const SEALED: u8 = 1;
+pub const SEALED: u8 = 1;
 
 /// Makes payloads and opens them.
 #[derive(Clone)]

@@ -11,8 +11,6 @@ use crate::reply::{self, Status};
 use crate::selectors::Selector;
 use crate::{forms, list, table};
 
-const DEPRECATED: &str = "v1 ComponentStatus is deprecated in v1.19+";
-
 pub fn serve(call: &Call) -> Result<Response, Status> {
     let body = match call.route.attributes.verb.as_str() {
         "get" => {
@@ -23,9 +21,7 @@ pub fn serve(call: &Call) -> Result<Response, Status> {
         "list" => listed(call)?,
         _ => return Err(Status::method_not_allowed()),
     };
-    let mut response = reply::ok(body);
-    forms::warn(&mut response, &[DEPRECATED.to_owned()]);
-    Ok(response)
+    Ok(reply::ok(body))
 }
 
 fn listed(call: &Call) -> Result<Bytes, Status> {

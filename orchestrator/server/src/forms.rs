@@ -90,9 +90,9 @@ pub fn metadata_only(frame: &Bytes) -> String {
 }
 
 /// `Warning: 299 - "…"`, once each.
-pub fn warn(response: &mut Response, warnings: &[String]) {
+pub fn warn(response: &mut Response, warnings: &[impl AsRef<str>]) {
     for warning in warnings {
-        let text: String = warning.chars().filter(|c| !c.is_control()).collect();
+        let text: String = warning.as_ref().chars().filter(|c| !c.is_control()).collect();
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(http::header::WARNING, value);

@@ -280,6 +280,12 @@ const WITH_SPEC: UpdateRules = UpdateRules { unconditional: true, creates: false
 
 pub const STATUS: Subresource = Subresource { name: "status", verbs: &["get", "patch", "update"], kind: None };
 
+/// What is asked of a node, pod or service itself; `kind` is that of its options.
+const fn proxy(kind: &'static str) -> Subresource {
+    let verbs = &["create", "delete", "get", "patch", "update"];
+    Subresource { name: "proxy", verbs, kind: Some(("", "v1", kind)) }
+}
+
 pub const SCALE: Subresource =
     Subresource { name: "scale", verbs: &["get", "patch", "update"], kind: Some(("autoscaling", "v1", "Scale")) };
 

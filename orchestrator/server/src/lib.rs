@@ -4,6 +4,7 @@
 mod accept;
 pub mod admission;
 mod apply;
+pub mod audit;
 pub mod authn;
 pub mod authz;
 mod body;
@@ -38,6 +39,7 @@ mod reviews;
 mod route;
 pub mod sealer;
 pub mod seams;
+mod secret_keys;
 pub mod selectors;
 pub mod serve;
 pub mod server;
@@ -56,4 +58,4 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use server::{Clock, Options, Server};
+pub use server::{Clock, Options, Page, Server};

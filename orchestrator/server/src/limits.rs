@@ -25,15 +25,21 @@ pub const FUTURE_WAIT_SECONDS: u64 = 3;
 pub struct Limits {
     all: Arc<Semaphore>,
     users: Arc<Mutex<HashMap<String, usize>>>,
+    per_user: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(REQUESTS_MAX)), users: Arc::default() }
+        Self::new(REQUESTS_MAX, REQUESTS_PER_USER_MAX)
     }
 }
 
 impl Limits {
+    /// So many requests in all, so many of one user.
+    pub fn new(all: usize, per_user: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all)), users: Arc::default(), per_user }
+    }
+
     /// `None`: too many; try again soon.
     pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
         self.all.clone().try_acquire_owned().ok()
@@ -42,8 +48,9 @@ impl Limits {
     pub fn enter_user(&self, user: &str) -> Option<UserPermit> {
         let mut users = self.users.lock();
         match users.get_mut(user) {
-            Some(count) if *count >= REQUESTS_PER_USER_MAX => return None,
+            Some(count) if *count >= self.per_user => return None,
             Some(count) => *count += 1,
+            None if self.per_user == 0 => return None,
             None => drop(users.insert(user.to_owned(), 1)),
         }
         Some(UserPermit { users: self.users.clone(), user: user.to_owned() })
@@ -65,5 +72,21 @@ impl Drop for UserPermit {
                 users.remove(&self.user);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_user_leaves_room_for_others() {
+        let limits = Limits::new(10, 2);
+        let held = (limits.enter_user("a"), limits.enter_user("a"));
+        assert!(held.0.is_some() && held.1.is_some());
+        assert!(limits.enter_user("a").is_none());
+        assert!(limits.enter_user("b").is_some());
+        drop(held.0);
+        assert!(limits.enter_user("a").is_some());
     }
 }

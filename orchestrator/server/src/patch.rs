@@ -107,7 +107,10 @@ impl Refusal {
             Self::Result(status) => status,
             Self::Patch(PatchError::BadRequest(why)) => Status::bad_request(why),
             Self::Patch(PatchError::TooLarge(_)) => Status::too_large(),
-            Self::Patch(PatchError::Unprocessable(why)) => Status::unprocessable(call.kind(), call.name(), why),
+            Self::Patch(PatchError::Unprocessable(why)) => {
+                tracing::debug!("a patch of {} is rejected: {why}", call.name());
+                Status::patch_rejected()
+            }
         }
     }
 }

@@ -40,12 +40,20 @@ pub fn serve(
         ["healthz" | "livez" | "readyz", rest @ ..] => probe(server, (segments[0], rest), query),
         ["metrics"] => metrics(server),
         [] => Ok(reply::ok(documents.paths.clone())),
-        _ => found(server.pages.iter().find(|(known, _)| known == path).map(|(_, page)| page)),
+        _ => page(server, path),
     }
 }
 
 fn found(document: Option<&Bytes>) -> Result<Response, Status> {
     document.map(|document| reply::ok(document.clone())).ok_or_else(Status::no_such_path)
+}
+
+fn page(server: &Server, path: &str) -> Result<Response, Status> {
+    let page = server.pages.iter().find(|page| page.path == path).ok_or_else(Status::no_such_path)?;
+    let mut response = reply::ok(page.body.clone());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    Ok(response)
 }
 
 /// The content type must repeat what was asked for, else clients take it for the old form.

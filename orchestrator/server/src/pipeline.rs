@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tower::ServiceBuilder;
 
+use crate::audit::{self, Authorized, Impersonated};
+use crate::authz::denial;
 use crate::compress::compress;
 use crate::encoding::encode;
 use crate::reply::Status;
@@ -29,8 +31,8 @@ pub fn pipeline(server: Server) -> Router {
         .layer(from_fn(encode))
         .layer(from_fn_with_state(server.clone(), cap))
         .layer(from_fn_with_state(server.clone(), authenticate))
+        .layer(from_fn_with_state(server.clone(), audit))
         .layer(from_fn_with_state(server.clone(), impersonate))
-        .layer(from_fn(audit))
         .layer(from_fn_with_state(server.clone(), limit))
         .layer(from_fn_with_state(server.clone(), authorize));
     Router::new().fallback(serve).with_state(server).layer(road)
@@ -80,7 +82,10 @@ async fn authenticate(State(server): State<Server>, request: Request, next: Next
     if parts.extensions.get::<Caller>().is_none() {
         match who(&server, &parts).await {
             Ok(identity) => drop(parts.extensions.insert::<Caller>(Arc::new(identity))),
-            Err(status) => return status.into_response(),
+            Err(status) => {
+                audit::refused(&server, &audit_id(&parts.headers), &parts, &status).await;
+                return status.into_response();
+            }
         }
     }
     next.run(Request::from_parts(parts, body)).await
@@ -107,11 +112,14 @@ async fn impersonate(State(server): State<Server>, mut request: Request, next: N
     if !headers.keys().any(|name| name.as_str().starts_with("impersonate-")) {
         return next.run(request).await;
     }
-    match impersonated(&server, &caller(&request), headers) {
-        Ok(identity) => drop(request.extensions_mut().insert::<Caller>(Arc::new(identity))),
+    let identity = match impersonated(&server, &caller(&request), headers) {
+        Ok(identity) => Arc::new(identity),
         Err(status) => return status.into_response(),
-    }
-    next.run(request).await
+    };
+    request.extensions_mut().insert::<Caller>(identity.clone());
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(Impersonated(identity));
+    response
 }
 
 fn impersonated(server: &Server, asks: &Identity, headers: &HeaderMap) -> Result<Identity, Status> {
@@ -165,22 +173,25 @@ fn may_impersonate(
         subresource: subresource.to_owned(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
-        path: None,
+        ..Attributes::default()
     };
     may(server, asks, &attributes)
 }
 
 /// Every reply names itself, so that a client's report finds its line in the log.
-async fn audit(request: Request, next: Next) -> Response {
-    let id = request.headers().get("audit-id").cloned().unwrap_or_else(|| {
-        let id = uuid::Uuid::new_v4().to_string();
-        HeaderValue::from_str(&id).expect("a uuid is made of header characters")
-    });
-    let (caller, route) = (caller(&request), request.extensions().get::<Arc<Route>>().cloned());
-    let mut response = next.run(request).await;
-    tracing::debug!(target: "audit", ?id, user = caller.user, code = response.status().as_u16(), ?route);
-    response.headers_mut().insert(HeaderName::from_static("audit-id"), id);
+async fn audit(State(server): State<Server>, request: Request, next: Next) -> Response {
+    let id = audit_id(request.headers());
+    let mut response = audit::record(&server, &id, request, next).await;
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(HeaderName::from_static("audit-id"), id);
+    }
     response
+}
+
+/// The client's own, else a new one.
+fn audit_id(headers: &HeaderMap) -> String {
+    let given = headers.get("audit-id").and_then(|value| value.to_str().ok()).filter(|id| !id.is_empty());
+    given.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned)
 }
 
 async fn limit(State(server): State<Server>, request: Request, next: Next) -> Response {
@@ -195,10 +206,19 @@ async fn limit(State(server): State<Server>, request: Request, next: Next) -> Re
 }
 
 async fn authorize(State(server): State<Server>, request: Request, next: Next) -> Response {
-    match may(&server, &caller(&request), &route(&request).attributes) {
-        Ok(()) => next.run(request).await,
-        Err(status) => status.into_response(),
+    let caller = caller(&request);
+    let route = request.extensions().get::<Arc<Route>>().cloned().expect("record stands at the head of the road");
+    let attributes = &route.attributes;
+    let (mut response, authorized) = match server.authorizer.authorize(&caller, attributes) {
+        Decision::Allowed { reason } => (next.run(request).await, Authorized { allowed: true, reason }),
+        Decision::Denied { reason } => {
+            (denial(&caller, attributes, &reason).into_response(), Authorized { allowed: false, reason })
+        }
+    };
+    if server.audit.is_some() {
+        response.extensions_mut().insert(authorized);
     }
+    response
 }
 
 /// The authorizer's answer, a denial in upstream's words.
@@ -206,23 +226,7 @@ pub fn may(server: &Server, identity: &Identity, attributes: &Attributes) -> Res
     let Decision::Denied { reason } = server.authorizer.authorize(identity, attributes) else {
         return Ok(());
     };
-    let reason = if reason.is_empty() { reason } else { format!(": {reason}") };
-    let (user, verb) = (&identity.user, &attributes.verb);
-    if let Some(path) = &attributes.path {
-        let why = format!("User \"{user}\" cannot {verb} path \"{path}\"{reason}");
-        return Err(Status::forbidden_resource(("", ""), "", &why));
-    }
-    let resource = match attributes.subresource.as_str() {
-        "" => attributes.resource.clone(),
-        subresource => format!("{}/{subresource}", attributes.resource),
-    };
-    let place = match attributes.namespace.as_str() {
-        "" => "at the cluster scope".to_owned(),
-        namespace => format!("in the namespace \"{namespace}\""),
-    };
-    let group = &attributes.group;
-    let why = format!("User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {place}{reason}");
-    Err(Status::forbidden_resource((group, &attributes.resource), &attributes.name, &why))
+    Err(denial(identity, attributes, &reason))
 }
 
 fn route(request: &Request) -> &Route {

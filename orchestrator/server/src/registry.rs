@@ -107,9 +107,7 @@ impl Registry {
         }
         let namespaces = store.resource("namespaces").await?;
         let mut registry = Self { entries: Vec::new(), built_in: 0, by_plural: HashMap::new(), ids, namespaces };
-        let virtual_kinds =
-            reviews::KINDS.iter().filter(|virtual_kind| !kinds.iter().any(|kind| same(kind, virtual_kind)));
-        for kind in kinds.iter().chain(virtual_kinds) {
+        for kind in kinds {
             let entry = registry.entry(kind, hub_of(kind, kinds));
             registry.add(entry);
         }
@@ -169,10 +167,6 @@ impl Registry {
     pub fn id(&self, storage: &str) -> Option<ResourceId> {
         self.ids.get(storage).copied()
     }
-}
-
-fn same(one: &Kind, other: &Kind) -> bool {
-    (one.group, one.version, one.plural) == (other.group, other.version, other.plural)
 }
 
 /// Of twins, the one in the storage's own group; of its versions the newest, which the table lists last.

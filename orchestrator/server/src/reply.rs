@@ -200,7 +200,14 @@ impl Status {
         Self::new(422, "Invalid", message).about(group, kind, name).with_causes(causes)
     }
 
-    /// A patch that cannot be carried out.
+    /// A patch that cannot be carried out; upstream keeps the reason to itself.
+    pub fn patch_rejected() -> Self {
+        let mut status = Self::new(422, "Invalid", "the server rejected our request due to an error in our request");
+        status.details = Some(json!({}));
+        status
+    }
+
+    /// What is wanted is valid in itself and cannot be had.
     pub fn unprocessable(kind: &Kind, name: &str, message: impl Into<String>) -> Self {
         Self::new(422, "Invalid", message).about(kind.group, kind.kind, name)
     }

@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use crate::call::Call;
 use crate::kinds::Scope;
 use crate::pipeline::Caller;
+use crate::registry::KindRef;
 use crate::reply::Status;
 use crate::route::Route;
 use crate::server::Server;
 use crate::{
-    accept, component_status, create, delete, forms, get, list, openapi, patch, paths, reviews, subresources, update,
-    watch,
+    accept, component_status, create, delete, forms, get, list, openapi, patch, paths, reviews, secret_keys,
+    subresources, update, watch,
 };
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
@@ -27,11 +28,17 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     {
         return document;
     }
+    // What a proxied server gives is its own choice.
+    let is_proxied = route.attributes.subresource == "proxy";
     let form = match accept::form(&parts.headers) {
+        Err(_) if is_proxied => accept::Form::Json,
         Ok(form) => form,
         Err(status) => return status.into_response(),
     };
     if let Some(path) = &route.attributes.path {
+        if path == secret_keys::PATH {
+            return secret_keys::serve(&server, &parts.method).await.unwrap_or_else(Status::into_response);
+        }
         return paths::serve(&server, (&parts.method, path, &route.query), (&parts.headers, form))
             .unwrap_or_else(Status::into_response);
     }
@@ -47,10 +54,19 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     let parts = http::Request::from_parts(parts, ());
     let entry = call.entry.clone();
     let mut response = dispatch(call, parts, body).await.unwrap_or_else(Status::into_response);
-    if let Some(warning) = entry.kind.custom().and_then(|custom| custom.deprecation.clone()) {
-        forms::warn(&mut response, &[warning]);
-    }
+    forms::warn(&mut response, &deprecation(&entry.kind));
     response
+}
+
+/// What everybody is told who uses a kind that is given up.
+fn deprecation(kind: &KindRef) -> Vec<String> {
+    match (kind.group, kind.kind) {
+        ("", "ComponentStatus") => vec!["v1 ComponentStatus is deprecated in v1.19+".to_owned()],
+        ("", "Endpoints") => {
+            vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".to_owned()]
+        }
+        _ => kind.custom().and_then(|custom| custom.deprecation.clone()).into_iter().collect(),
+    }
 }
 
 async fn dispatch(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {

@@ -6,85 +6,18 @@ use serde_json::{Map, Value, json};
 
 use crate::call::{Call, FieldValidation, text};
 use crate::kinds::component_status::COMPONENT_STATUS;
-use crate::kinds::{Kind, Scope, UpdateRules};
-use crate::pipeline::who;
+use crate::kinds::json::items;
+use crate::kinds::{Kind, Scope};
 use crate::reply::{self, Status};
+use crate::route::equalities;
 use crate::seams::{Attributes, Decision, Identity};
-use crate::{body, forms, subresources};
+use crate::{body, forms, stamp, subresources, write};
 
-pub static KINDS: &[&Kind] = &[
-    &review(("", "bindings", "Binding"), Scope::Namespaced, "io.k8s.api.core.v1.Binding"),
-    &review(
-        (AUTHENTICATION, "selfsubjectreviews", "SelfSubjectReview"),
-        Scope::Cluster,
-        "io.k8s.api.authentication.v1.SelfSubjectReview",
-    ),
-    &review(
-        (AUTHENTICATION, "tokenreviews", "TokenReview"),
-        Scope::Cluster,
-        "io.k8s.api.authentication.v1.TokenReview",
-    ),
-    &review(
-        (AUTHORIZATION, "localsubjectaccessreviews", "LocalSubjectAccessReview"),
-        Scope::Namespaced,
-        "io.k8s.api.authorization.v1.LocalSubjectAccessReview",
-    ),
-    &review(
-        (AUTHORIZATION, "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
-        Scope::Cluster,
-        "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
-    ),
-    &review(
-        (AUTHORIZATION, "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
-        Scope::Cluster,
-        "io.k8s.api.authorization.v1.SelfSubjectRulesReview",
-    ),
-    &review(
-        (AUTHORIZATION, "subjectaccessreviews", "SubjectAccessReview"),
-        Scope::Cluster,
-        "io.k8s.api.authorization.v1.SubjectAccessReview",
-    ),
-];
+const INVALID_TOKEN: &str = "invalid bearer token";
 
-const AUTHENTICATION: &str = "authentication.k8s.io";
-const AUTHORIZATION: &str = "authorization.k8s.io";
-
-/// A create-only kind. Its plural without the `s` is its singular.
-const fn review(
-    (group, plural, kind): (&'static str, &'static str, &'static str),
-    scope: Scope,
-    schema: &'static str,
-) -> Kind {
-    Kind {
-        group,
-        version: "v1",
-        kind,
-        plural,
-        singular: plural.split_at(plural.len() - 1).0,
-        short_names: &[],
-        categories: &[],
-        scope,
-        verbs: &["create"],
-        subresources: &[],
-        schema,
-        storage: "",
-        update: UpdateRules { unconditional: false, creates: false, generation: false },
-        defaults: |_| {},
-        prepare_create: |_| {},
-        prepare_update: |_, _| {},
-        validate: |_| Vec::new(),
-        validate_update: |_, _| Vec::new(),
-        fields: |_| Vec::new(),
-        field_labels: &[],
-        is_custom: false,
-        columns: &[],
-        row: |_, _| Vec::new(),
-    }
-}
-
+/// Kinds that are asked or said and never stored.
 pub fn is_virtual(kind: &Kind) -> bool {
-    let is_said = std::ptr::eq(kind, &COMPONENT_STATUS);
-    is_said || KINDS.iter().any(|review| (review.group, review.plural) == (kind.group, kind.plural))
+    std::ptr::eq(kind, &COMPONENT_STATUS) || kind.verbs == ["create"]
 }
 
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
@@ -95,21 +28,19 @@ pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     if !review["metadata"].is_object() {
         review["metadata"] = json!({});
     }
+    if call.kind().scope == Scope::Namespaced {
+        stamp::place(&mut review, &call, "")?;
+    }
+    if call.kind().kind != "Binding" {
+        write::check(call.kind(), "", (call.kind().validate)(&review))?;
+    }
     match call.kind().kind {
         "Binding" => return subresources::bind(&call, &review).await,
         "SelfSubjectReview" => review["status"] = json!({ "userInfo": user_info(&call.identity) }),
         "TokenReview" => token(&call, &mut review).await?,
         "SelfSubjectRulesReview" => rules(&call, &mut review)?,
-        "SelfSubjectAccessReview" => review["status"] = access(&call, &review["spec"], &call.identity)?,
-        _ => {
-            let subject = subject(&review["spec"])?;
-            let namespace = text(&review, &["spec", "resourceAttributes", "namespace"]);
-            if call.kind().scope == Scope::Namespaced && namespace != call.namespace() {
-                let why = format!("spec.resourceAttributes.namespace must match namespace: {namespace}");
-                return Err(Status::bad_request(why));
-            }
-            review["status"] = access(&call, &review["spec"], &subject)?;
-        }
+        "SelfSubjectAccessReview" => review["status"] = access(&call, &review["spec"], &call.identity),
+        _ => review["status"] = access(&call, &review["spec"], &subject(&review["spec"])),
     }
     Ok(reply::created(forms::shaped(&Call { form: crate::accept::Form::Json, ..call }, review.to_string().into())?))
 }
@@ -131,18 +62,24 @@ async fn token(call: &Call, review: &mut Value) -> Result<(), Status> {
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication"));
     }
-    let request = http::Request::builder().header(http::header::AUTHORIZATION, format!("Bearer {token}"));
-    let request = request.body(()).map_err(|_| Status::bad_request("the token is not made of header characters"))?;
-    let (parts, ()) = request.into_parts();
-    review["status"] = match who(&call.server, &parts).await {
-        Ok(identity) if identity != Identity::anonymous() => {
+    let audiences = list(&review["spec"]["audiences"]);
+    let mut found = Ok(None);
+    for way in &call.server.authenticators {
+        found = way.review(&token, &audiences).await;
+        if !matches!(found, Ok(None)) {
+            break;
+        }
+    }
+    review["status"] = match found {
+        Ok(Some((identity, met))) => {
             let mut status = json!({ "authenticated": true, "user": user_info(&identity) });
-            if review["spec"]["audiences"].is_array() {
-                status["audiences"] = review["spec"]["audiences"].clone();
+            if !met.is_empty() {
+                status["audiences"] = json!(met);
             }
             status
         }
-        _ => json!({ "user": {}, "error": "invalid bearer token" }),
+        Ok(None) => json!({ "user": {}, "error": INVALID_TOKEN }),
+        Err(error) => json!({ "user": {}, "error": format!("[{INVALID_TOKEN}, {error}]") }),
     };
     Ok(())
 }
@@ -162,47 +99,20 @@ fn rules(call: &Call, review: &mut Value) -> Result<(), Status> {
     Ok(())
 }
 
-fn subject(spec: &Value) -> Result<Identity, Status> {
-    let list = |value: &Value| -> Vec<String> {
-        let list = value.as_array().cloned().unwrap_or_default();
-        list.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
-    };
+fn subject(spec: &Value) -> Identity {
     let (user, groups) = (text(spec, &["user"]).to_owned(), list(&spec["groups"]));
-    if user.is_empty() && groups.is_empty() {
-        return Err(Status::bad_request("at least one of user or group must be specified"));
-    }
     let extra = spec["extra"].as_object().cloned().unwrap_or_else(Map::new);
     let extra = extra.iter().map(|(key, values)| (key.to_lowercase(), list(values))).collect();
     let uid = Some(text(spec, &["uid"]).to_owned()).filter(|uid| !uid.is_empty());
-    Ok(Identity { user, groups, uid, extra })
+    Identity { user, groups, uid, extra }
 }
 
-fn access(call: &Call, spec: &Value, identity: &Identity) -> Result<Value, Status> {
-    let attributes = match (&spec["resourceAttributes"], &spec["nonResourceAttributes"]) {
-        (Value::Object(_), Value::Object(_)) | (Value::Null, Value::Null) => {
-            let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-            return Err(Status::bad_request(why));
-        }
-        (Value::Null, path) => Attributes {
-            verb: text(path, &["verb"]).to_owned(),
-            path: Some(text(path, &["path"]).to_owned()),
-            ..Attributes::default()
-        },
-        (resource, _) => {
-            let field = |name: &str| text(resource, &[name]).to_owned();
-            Attributes {
-                verb: field("verb"),
-                group: field("group"),
-                version: field("version"),
-                resource: field("resource"),
-                subresource: field("subresource"),
-                namespace: field("namespace"),
-                name: field("name"),
-                path: None,
-            }
-        }
-    };
-    let (allowed, reason) = match call.server.authorizer.authorize(identity, &attributes) {
+fn list(value: &Value) -> Vec<String> {
+    items(value).iter().filter_map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+fn access(call: &Call, spec: &Value, identity: &Identity) -> Value {
+    let (allowed, reason) = match call.server.authorizer.authorize(identity, &attributes(spec)) {
         Decision::Allowed { reason } => (true, reason),
         Decision::Denied { reason } => (false, reason),
     };
@@ -210,5 +120,57 @@ fn access(call: &Call, spec: &Value, identity: &Identity) -> Result<Value, Statu
     if !reason.is_empty() {
         status["reason"] = reason.into();
     }
-    Ok(status)
+    status
+}
+
+fn attributes(spec: &Value) -> Attributes {
+    let asked = &spec["resourceAttributes"];
+    if asked.is_null() {
+        let asked = &spec["nonResourceAttributes"];
+        let path = Some(text(asked, &["path"]).to_owned());
+        return Attributes { verb: text(asked, &["verb"]).to_owned(), path, ..Attributes::default() };
+    }
+    let field = |name: &str| text(asked, &[name]).to_owned();
+    Attributes {
+        verb: field("verb"),
+        group: field("group"),
+        version: field("version"),
+        resource: field("resource"),
+        subresource: field("subresource"),
+        namespace: field("namespace"),
+        name: field("name"),
+        path: None,
+        field_selector: field_selector(&asked["fieldSelector"]),
+    }
+}
+
+/// The equalities of a selector that is given whole or in parts.
+fn field_selector(selector: &Value) -> Vec<(String, String)> {
+    let mut found = equalities(text(selector, &["rawSelector"]));
+    for requirement in items(&selector["requirements"]) {
+        if let ("In", [one]) = (text(requirement, &["operator"]), items(&requirement["values"])) {
+            found.push((text(requirement, &["key"]).to_owned(), one.as_str().unwrap_or_default().to_owned()));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_narrow_what_is_asked() {
+        let given = json!({"resourceAttributes": {"verb": "list", "resource": "pods", "fieldSelector": {
+            "rawSelector": "spec.nodeName=a,status.phase!=Failed",
+            "requirements": [
+                {"key": "x", "operator": "In", "values": ["1"]}, {"key": "y", "operator": "In", "values": ["1", "2"]},
+                {"key": "z", "operator": "NotIn", "values": ["1"]},
+            ],
+        }}});
+        let pair = |field: &str, value: &str| (field.to_owned(), value.to_owned());
+        assert_eq!(attributes(&given).field_selector, [pair("spec.nodeName", "a"), pair("x", "1")]);
+        let path = attributes(&json!({"nonResourceAttributes": {"verb": "get", "path": "/metrics"}}));
+        assert_eq!((path.path.as_deref(), path.verb.as_str()), (Some("/metrics"), "get"));
+    }
 }

@@ -53,8 +53,9 @@ impl Route {
         let attributes = match address(uri.path()) {
             Some(mut attributes) => {
                 attributes.verb = verb(method, &attributes, &query).to_owned();
+                attributes.field_selector = selected(&attributes.verb, &query);
                 if attributes.name.is_empty() {
-                    attributes.name = selected_name(&attributes.verb, &query);
+                    attributes.name = value_of(&attributes.field_selector, "metadata.name");
                 }
                 attributes
             }
@@ -94,7 +95,7 @@ fn address(path: &str) -> Option<Attributes> {
     let name = parts.next().unwrap_or_default();
     let subresource = parts.next().unwrap_or_default();
     let verb = String::new();
-    Some(Attributes { verb, group, version, resource, subresource, namespace, name, path: None })
+    Some(Attributes { verb, group, version, resource, subresource, namespace, name, ..Attributes::default() })
 }
 
 fn decoded(segment: &str) -> String {
@@ -116,11 +117,25 @@ fn verb(method: &Method, attributes: &Attributes, query: &Query) -> &'static str
     }
 }
 
-/// A list of one name counts as a request for that object.
-fn selected_name(verb: &str, query: &Query) -> String {
+/// What many objects are narrowed to; a selector that does not parse is refused later.
+fn selected(verb: &str, query: &Query) -> Vec<(String, String)> {
     let selector = query.get("fieldSelector").filter(|_| matches!(verb, "list" | "watch" | "deletecollection"));
-    let name = selector.and_then(|text| text.split(',').find_map(|term| term.strip_prefix("metadata.name=")));
-    name.map(|name| name.trim_start_matches('=').to_owned()).unwrap_or_default()
+    selector.map(equalities).unwrap_or_default()
+}
+
+/// The `field=value` (or `field==value`) terms of a field selector.
+pub fn equalities(selector: &str) -> Vec<(String, String)> {
+    let pair = |term: &str| {
+        let (field, value) = term.split_once('=')?;
+        let equality = !field.ends_with('!');
+        equality.then(|| (field.trim().to_owned(), value.trim_start_matches('=').trim().to_owned()))
+    };
+    selector.split(',').filter_map(pair).collect()
+}
+
+/// A list of one name counts as a request for that object.
+fn value_of(equalities: &[(String, String)], field: &str) -> String {
+    equalities.iter().find(|(name, _)| name == field).map(|(_, value)| value.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -144,6 +159,7 @@ mod tests {
         check("PATCH /apis/apps/v1/namespaces/a/deployments/b/scale", "patch|apps|v1|a|deployments|b|scale");
         check("DELETE /api/v1/nodes", "deletecollection||v1||nodes||");
         check("GET /api/v1/pods?fieldSelector=metadata.name%3Dx", "list||v1||pods|x|");
+        check("GET /api/v1/pods?fieldSelector=metadata.name!%3Dx", "list||v1||pods||");
         check("GET /apis/apps/v1", "/apis/apps/v1");
         check("GET /healthz", "/healthz");
     }

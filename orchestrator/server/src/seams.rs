@@ -8,6 +8,7 @@ use amphipod_store::{Error, Guard, Key, Op, Snapshot, Store};
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::codec::Codec;
@@ -49,7 +50,16 @@ pub struct Unauthenticated(pub String);
 #[async_trait]
 pub trait Authenticate: Send + Sync {
     async fn authenticate(&self, parts: &http::request::Parts) -> Result<Option<Identity>, Unauthenticated>;
+
+    /// Whom a bearer token stands for, and which of the wanted audiences (empty: the API's own) it is for; what
+    /// TokenReview answers. `Ok(None)`: this way knows no such token.
+    async fn review(&self, _token: &str, _audiences: &[String]) -> Result<Option<Reviewed>, Unauthenticated> {
+        Ok(None)
+    }
 }
+
+/// An identity and the audiences met.
+pub type Reviewed = (Identity, Vec<String>);
 
 /// What a request wants, in RBAC's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,6 +77,8 @@ pub struct Attributes {
     pub name: String,
     /// Set for non-resource requests only.
     pub path: Option<String>,
+    /// What a list, watch or deletion of many is narrowed to: `(field, value)` of each equality.
+    pub field_selector: Vec<(String, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,10 +204,40 @@ pub trait Sealer: Send + Sync {
     fn open(&self, sealed: &[u8], context: &[u8]) -> Option<Bytes>;
 }
 
+/// One of the keys behind a [`Sealer`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFacts {
+    pub id: u32,
+    pub created: Timestamp,
+    /// Since when it seals nothing.
+    pub retired: Option<Timestamp>,
+}
+
+/// The keys behind a [`Sealer`], kept outside the store.
+pub trait Keys: Send + Sync {
+    /// The one that seals is the first.
+    fn list(&self) -> Vec<KeyFacts>;
+    /// Makes a key that seals from now on, and gives its id; it is durable when this returns.
+    fn rotate(&self, now: Timestamp) -> Result<u32, KeysError>;
+    /// These seal nothing any more. The first one is never retired.
+    fn retire(&self, ids: &[u32], now: Timestamp) -> Result<(), KeysError>;
+}
+
+/// The keys could not be kept; those from before go on.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct KeysError(pub String);
+
 /// Answers `serviceaccounts/token`: the TokenRequest with its status filled.
 #[async_trait]
 pub trait IssueToken: Send + Sync {
-    async fn issue(&self, service_account: &Value, request: Value) -> Result<Value, Status>;
+    async fn issue(&self, service_account: &Value, request: Value) -> Result<Issued, Status>;
+}
+
+/// The TokenRequest with its status, and what is to be said about it.
+pub struct Issued {
+    pub request: Value,
+    pub warnings: Vec<String>,
 }
 
 /// The way to a node's agent.

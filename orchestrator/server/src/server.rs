@@ -8,14 +8,17 @@ use axum::Router;
 use bytes::Bytes;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
+use parking_lot::Mutex;
+use tokio::task::JoinSet;
 
+use crate::audit::Audit;
 use crate::catalog::{Catalog, Current};
 use crate::codec::Codec;
 use crate::kinds::{KINDS, Kind};
 use crate::limits::Limits;
 use crate::pipeline;
 use crate::registry::Registry;
-use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Relay, Sealer};
+use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Keys, Relay, Sealer};
 use crate::tap::Tap;
 
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -31,12 +34,26 @@ pub struct Options {
     pub admission: Vec<Arc<dyn Admit>>,
     pub clock: Clock,
     pub sealer: Option<Arc<dyn Sealer>>,
+    /// Its keys, when they can be rotated.
+    pub keys: Option<Arc<dyn Keys>>,
     pub relay: Option<Arc<dyn Relay>>,
     pub tokens: Option<Arc<dyn IssueToken>>,
     /// What `/metrics` shows.
     pub metrics: Option<PrometheusHandle>,
     /// More JSON at plain paths: the issuer's `/.well-known/openid-configuration` and `/openid/v1/jwks`.
-    pub pages: Vec<(String, Bytes)>,
+    pub pages: Vec<Page>,
+    /// How much is served at once.
+    pub limits: Limits,
+    /// Where the audit log goes; `None`: there is none.
+    pub audit: Option<Arc<Audit>>,
+}
+
+/// A document that stays as it is.
+#[derive(Debug, Clone)]
+pub struct Page {
+    pub path: &'static str,
+    pub content_type: &'static str,
+    pub body: Bytes,
 }
 
 impl Options {
@@ -49,10 +66,13 @@ impl Options {
             admission: Vec::new(),
             clock: Arc::new(Timestamp::now),
             sealer: None,
+            keys: None,
             relay: None,
             tokens: None,
             metrics: None,
             pages: Vec::new(),
+            limits: Limits::default(),
+            audit: None,
         }
     }
 }
@@ -70,11 +90,15 @@ pub struct Shared {
     pub(crate) authorizer: Arc<dyn Authorize>,
     pub(crate) admission: Vec<Arc<dyn Admit>>,
     pub(crate) clock: Clock,
+    pub(crate) keys: Option<Arc<dyn Keys>>,
     pub(crate) relay: Option<Arc<dyn Relay>>,
     pub(crate) tokens: Option<Arc<dyn IssueToken>>,
     pub(crate) metrics: Option<PrometheusHandle>,
-    pub(crate) pages: Vec<(String, Bytes)>,
+    pub(crate) pages: Vec<Page>,
+    pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) limits: Limits,
+    /// Streams that outlive the request that opened them; they end with the server.
+    pub(crate) tunnels: Mutex<JoinSet<()>>,
 }
 
 impl Deref for Server {
@@ -97,11 +121,14 @@ impl Server {
             authorizer: options.authorizer,
             admission: options.admission,
             clock: options.clock,
+            keys: options.keys,
             relay: options.relay,
             tokens: options.tokens,
             metrics: options.metrics,
             pages: options.pages,
-            limits: Limits::default(),
+            limits: options.limits,
+            audit: options.audit,
+            tunnels: Mutex::default(),
         })))
     }
 
@@ -129,6 +156,12 @@ impl Server {
     /// An object's whole JSON, opened if it lies sealed; what the authorizer's own copy is decoded from.
     pub fn frame(&self, object: &amphipod_store::Object) -> bytes::Bytes {
         self.codec.frame(object)
+    }
+
+    pub(crate) fn tunnel(&self, stream: impl Future<Output = ()> + Send + 'static) {
+        let mut tunnels = self.tunnels.lock();
+        while tunnels.try_join_next().is_some() {}
+        tunnels.spawn(stream);
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -3,6 +3,7 @@
 
 mod binding;
 mod eviction;
+mod proxy;
 mod scale;
 mod streams;
 mod token;
@@ -29,7 +30,8 @@ pub async fn serve(call: Call, head: http::Request<()>, body: Body) -> Result<Re
         ("eviction", "create") => eviction::create(call, body).await,
         ("token", "create") => token::create(call, body).await,
         ("log", "get") => streams::log(call, head).await,
-        ("exec" | "attach" | "portforward" | "proxy", _) => streams::relay(call, head, body).await,
+        ("proxy", _) => proxy::serve(call, head, body).await,
+        ("exec" | "attach" | "portforward", _) => streams::relay(call, head, body).await,
         (_, "get") => get::get(call).await,
         (_, "update") => update::update(call, body).await,
         (_, "patch") => patch::patch(call, body).await,

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::kinds::Column;
+use crate::kinds::table::{AGE, NAME, age, integer};
 
 /// Columns of a kind that names none.
 const PLAIN: &[Column] = &[
@@ -17,6 +18,14 @@ const PLAIN: &[Column] = &[
     Column { name: "Created At", r#type: "date", format: "", description: "When the object was created.", priority: 0 },
 ];
 
+/// Columns of a Scale, whatever kind it is of.
+const SCALE: &[Column] = &[
+    NAME,
+    integer("Desired", "Number of replicas that are wanted."),
+    integer("Available", "Number of replicas that there are."),
+    AGE,
+];
+
 /// A whole Table; `revision` is the list's or the object's.
 pub fn table(call: &Call, rows: &[Value], revision: Value) -> Value {
     json!({
@@ -26,10 +35,15 @@ pub fn table(call: &Call, rows: &[Value], revision: Value) -> Value {
 }
 
 pub fn definitions(call: &Call) -> Value {
-    if let Some(custom) = call.entry.kind.custom() {
+    let is_scale = call.subresource() == "scale";
+    if let Some(custom) = call.entry.kind.custom().filter(|_| !is_scale) {
         return custom.definitions();
     }
-    let columns = if call.kind().columns.is_empty() { PLAIN } else { call.kind().columns };
+    let columns = match call.kind().columns {
+        _ if is_scale => SCALE,
+        [] => PLAIN,
+        columns => columns,
+    };
     let definition = |column: &Column| {
         json!({
             "name": column.name, "type": column.r#type, "format": column.format,
@@ -40,13 +54,16 @@ pub fn definitions(call: &Call) -> Value {
 }
 
 pub fn row(call: &Call, object: &Value) -> Value {
-    let kind = call.kind();
-    let cells = if let Some(custom) = call.entry.kind.custom() {
-        custom.row(object, call.server.now().as_second())
+    let (kind, now) = (call.kind(), call.server.now().as_second());
+    let cells = if call.subresource() == "scale" {
+        let replicas = |part: &str| object[part]["replicas"].as_i64().unwrap_or(0).into();
+        vec![object["metadata"]["name"].clone(), replicas("spec"), replicas("status"), age(object, now)]
+    } else if let Some(custom) = call.entry.kind.custom() {
+        custom.row(object, now)
     } else if kind.columns.is_empty() {
         vec![object["metadata"]["name"].clone(), object["metadata"]["creationTimestamp"].clone()]
     } else {
-        (kind.row)(object, call.server.now().as_second())
+        (kind.row)(object, now)
     };
     let include = call.query().get("includeObject").unwrap_or("Metadata");
     match include {

@@ -3,6 +3,7 @@
 mod custom;
 mod encoding;
 mod outside;
+mod proxies;
 mod quotas;
 mod reading;
 mod serving;

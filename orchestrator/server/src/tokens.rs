@@ -1,12 +1,15 @@
 //! Service account tokens: ES256 JWTs with upstream's claims. Issued here for the `token` subresource, verified in
 //! `authn/service_account.rs`; the key lies with the `certificates.rs`.
 
+mod legacy;
+
 use std::sync::Arc;
 
 use amphipod_store::{Key, Meta, ResourceId, Store};
 use async_trait::async_trait;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rcgen::{KeyPair, PublicKeyData};
@@ -14,9 +17,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::codec::Codec;
 use crate::kinds::Problem;
 use crate::reply::Status;
-use crate::seams::IssueToken;
+use crate::seams::{IssueToken, Issued, Sealer};
+use crate::server::Page;
+
+pub use legacy::{LEGACY_ISSUER, LegacyClaims, LegacyGrant};
 
 /// The issuer unless the operator names another; also the default audience.
 pub const DEFAULT_ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -25,6 +32,10 @@ pub const SECONDS_MIN: i64 = 600;
 /// Longest life of a token that may be asked for.
 pub const SECONDS_MAX: i64 = 1 << 32;
 const SECONDS_DEFAULT: i64 = 3600;
+/// What pods get mounted asks for this much. Programs that never read their token again would fail then, so such a
+/// token really holds for [`SECONDS_EXTENDED`] and says since when it should have been renewed.
+pub const SECONDS_OF_PODS: i64 = 3607;
+const SECONDS_EXTENDED: i64 = 365 * 86_400;
 
 /// Why a token was not accepted. The text is for the log.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +81,9 @@ pub struct Bindings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<Reference>,
     pub serviceaccount: Reference,
+    /// Seconds since the epoch; using the token after that is worth a warning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnafter: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,28 +96,51 @@ pub struct Reference {
 pub trait Bound: Send + Sync {
     /// `storage` is `serviceaccounts`, `pods`, `nodes` or `secrets`.
     fn meta(&self, storage: &str, namespace: &str, name: &str) -> Option<Arc<Meta>>;
+
+    /// What a Secret of type `kubernetes.io/service-account-token` carries as its token.
+    fn secret_token(&self, namespace: &str, name: &str) -> Option<String>;
 }
 
 /// [`Bound`] over the store.
 pub struct BoundInStore {
     store: Arc<dyn Store>,
+    codec: Codec,
     resources: Vec<(&'static str, ResourceId)>,
 }
 
 impl BoundInStore {
-    pub async fn new(store: Arc<dyn Store>) -> Result<Self, amphipod_store::Error> {
+    /// `sealer` as the server has it.
+    pub async fn new(store: Arc<dyn Store>, sealer: Option<Arc<dyn Sealer>>) -> Result<Self, amphipod_store::Error> {
         let mut resources = Vec::new();
         for storage in ["serviceaccounts", "pods", "nodes", "secrets"] {
             resources.push((storage, store.resource(storage).await?));
         }
-        Ok(Self { store, resources })
+        Ok(Self { store, codec: Codec { sealer }, resources })
+    }
+
+    fn key(&self, storage: &str, namespace: &str, name: &str) -> Option<Key> {
+        let (_, resource) = self.resources.iter().find(|(known, _)| *known == storage)?;
+        Some(Key::new(*resource, namespace, name))
+    }
+
+    /// A Secret, opened.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<Value> {
+        let object = self.store.snapshot().get(&self.key("secrets", namespace, name)?)?;
+        Some(self.codec.value(&object))
     }
 }
 
 impl Bound for BoundInStore {
     fn meta(&self, storage: &str, namespace: &str, name: &str) -> Option<Arc<Meta>> {
-        let (_, resource) = self.resources.iter().find(|(known, _)| *known == storage)?;
-        self.store.snapshot().get(&Key::new(*resource, namespace, name)).map(|object| object.meta.clone())
+        self.store.snapshot().get(&self.key(storage, namespace, name)?).map(|object| object.meta.clone())
+    }
+
+    fn secret_token(&self, namespace: &str, name: &str) -> Option<String> {
+        let secret = self.secret(namespace, name)?;
+        let is_token = secret["type"] == "kubernetes.io/service-account-token";
+        let alive = secret["metadata"]["deletionTimestamp"].is_null();
+        let bytes = STANDARD.decode(secret["data"]["token"].as_str()?).ok()?;
+        String::from_utf8(bytes).ok().filter(|_| is_token && alive)
     }
 }
 
@@ -112,6 +149,10 @@ pub struct TokenIssuer {
     issuer: String,
     /// What a token without audiences is for; what the API itself accepts.
     audiences: Vec<String>,
+    /// Longer lives are cut to this.
+    seconds_max: i64,
+    /// Where the key set is fetched, if not below the issuer's own address.
+    key_set_address: Option<String>,
     bound: Arc<dyn Bound>,
     signing: EncodingKey,
     verifying: DecodingKey,
@@ -151,11 +192,25 @@ impl TokenIssuer {
         Ok(Self {
             issuer: issuer.to_owned(),
             audiences: if audiences.is_empty() { vec![issuer.to_owned()] } else { audiences },
+            seconds_max: SECONDS_MAX,
+            key_set_address: None,
             bound,
             signing: EncodingKey::from_ec_pem(key.as_bytes()).map_err(unusable)?,
             verifying: DecodingKey::from_ec_components(&public.x, &public.y).map_err(unusable)?,
             public,
         })
+    }
+
+    /// Nothing that is asked for lives longer.
+    #[must_use]
+    pub fn limited_to(self, seconds_max: i64) -> Self {
+        Self { seconds_max, ..self }
+    }
+
+    /// The discovery document names this `https://…` address of the key set.
+    #[must_use]
+    pub fn with_key_set_at(self, address: String) -> Self {
+        Self { key_set_address: Some(address), ..self }
     }
 
     /// What the API itself accepts.
@@ -184,13 +239,8 @@ impl TokenIssuer {
 
     /// The claims of a token of ours with a good signature; `Ok(None)` when another issued it (or it is no JWT).
     pub fn verify(&self, token: &str) -> Result<Option<Claims>, TokenError> {
-        #[derive(Deserialize)]
-        struct Issued {
-            iss: String,
-        }
-        match jsonwebtoken::dangerous::insecure_decode_claims::<Issued>(token) {
-            Ok(issued) if issued.iss == self.issuer => {}
-            _ => return Ok(None),
+        if issuer_of(token).as_deref() != Some(self.issuer.as_str()) {
+            return Ok(None);
         }
         let mut validation = Validation::new(Algorithm::ES256);
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);
@@ -222,11 +272,25 @@ impl TokenIssuer {
         if met.is_empty() { Err(TokenError::Audience(claims.aud.clone())) } else { Ok(met) }
     }
 
+    /// Both documents at their addresses.
+    pub fn pages(&self) -> Vec<Page> {
+        let body = |value: Value| Bytes::from(value.to_string());
+        vec![
+            Page {
+                path: "/.well-known/openid-configuration",
+                content_type: "application/json",
+                body: body(self.discovery()),
+            },
+            Page { path: "/openid/v1/jwks", content_type: "application/jwk-set+json", body: body(self.key_set()) },
+        ]
+    }
+
     /// Body of `/.well-known/openid-configuration`.
     pub fn discovery(&self) -> Value {
+        let below = || format!("{}/openid/v1/jwks", self.issuer.trim_end_matches('/'));
         json!({
             "issuer": self.issuer,
-            "jwks_uri": format!("{}/openid/v1/jwks", self.issuer.trim_end_matches('/')),
+            "jwks_uri": self.key_set_address.clone().unwrap_or_else(below),
             "response_types_supported": ["id_token"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256"],
@@ -290,25 +354,32 @@ impl TokenIssuer {
 
 #[async_trait]
 impl IssueToken for TokenIssuer {
-    async fn issue(&self, service_account: &Value, mut request: Value) -> Result<Value, Status> {
+    async fn issue(&self, service_account: &Value, mut request: Value) -> Result<Issued, Status> {
         let metadata = |field: &str| service_account["metadata"][field].as_str().unwrap_or_default().to_owned();
-        let seconds = lifetime(&request["spec"])?;
+        let asked = lifetime(&request["spec"])?;
+        let seconds = asked.min(self.seconds_max);
         let mut bindings = Bindings {
             namespace: metadata("namespace"),
             node: None,
             pod: None,
             secret: None,
             serviceaccount: Reference { name: metadata("name"), uid: metadata("uid") },
+            warnafter: None,
         };
         if request["spec"]["boundObjectRef"].is_object() {
             self.bind(&mut bindings, &request["spec"]["boundObjectRef"])?;
         }
         let audiences = request["spec"]["audiences"].as_array();
-        let audiences = audiences
+        let audiences: Vec<String> = audiences
             .map(|list| list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
             .unwrap_or_default();
         let now = Timestamp::now();
-        let grant = Grant { bindings, audiences, seconds };
+        let is_ours = audiences.is_empty() || audiences == self.audiences;
+        let mut grant = Grant { bindings, audiences, seconds };
+        if grant.bindings.pod.is_some() && is_ours && seconds == SECONDS_OF_PODS {
+            grant.bindings.warnafter = Some(now.as_second() + seconds);
+            grant.seconds = SECONDS_EXTENDED.min(self.seconds_max);
+        }
         let (token, claims) = self.sign(grant, now).map_err(|error| Status::internal(error.to_string()))?;
         request["apiVersion"] = json!("authentication.k8s.io/v1");
         request["kind"] = json!("TokenRequest");
@@ -317,9 +388,19 @@ impl IssueToken for TokenIssuer {
         request["metadata"]["creationTimestamp"] = json!(seconds_text(claims.iat));
         request["spec"]["audiences"] = json!(claims.aud);
         request["spec"]["expirationSeconds"] = json!(seconds);
-        request["status"] = json!({"token": token, "expirationTimestamp": seconds_text(claims.exp)});
-        Ok(request)
+        request["status"] = json!({"token": token, "expirationTimestamp": seconds_text(claims.iat + seconds)});
+        let shortened = || format!("requested expiration of {asked} seconds shortened to {seconds} seconds");
+        Ok(Issued { request, warnings: (seconds < asked).then(shortened).into_iter().collect() })
     }
+}
+
+/// Who a token says issued it, before anything is verified.
+fn issuer_of(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Issued {
+        iss: String,
+    }
+    jsonwebtoken::dangerous::insecure_decode_claims::<Issued>(token).ok().map(|issued| issued.iss)
 }
 
 fn lifetime(spec: &Value) -> Result<i64, Status> {

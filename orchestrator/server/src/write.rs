@@ -2,10 +2,11 @@
 
 use serde_json::Value;
 
+use crate::call::Call;
 use crate::kinds::{Kind, Problem};
 use crate::registry::Entry;
 use crate::reply::Status;
-use crate::seams::AdmissionRequest;
+use crate::seams::{AdmissionRequest, Operation};
 use crate::server::Server;
 
 /// Literal defaults from the schema table, then what the table cannot express.
@@ -41,6 +42,33 @@ pub async fn confirm(server: &Server, request: &mut AdmissionRequest<'_>) -> Res
         plugin.confirm(request).await?;
     }
     Ok(())
+}
+
+/// The body of a subresource with a kind of its own (TokenRequest, Eviction), as admission leaves it.
+pub async fn admit_body(call: &Call, body: Value, dry_run: bool) -> Result<Value, Status> {
+    let server = &call.server;
+    let cluster = server.cluster(server.store.snapshot());
+    let mut request = AdmissionRequest {
+        kind: call.kind(),
+        entry: &call.entry,
+        subresource: call.subresource(),
+        operation: Operation::Create,
+        namespace: call.namespace(),
+        name: call.name(),
+        object: Some(body),
+        old: None,
+        identity: &call.identity,
+        dry_run,
+        now: server.now().as_second(),
+        cluster: &cluster,
+        guards: Vec::new(),
+        ops: Vec::new(),
+        explain: Vec::new(),
+        warnings: Vec::new(),
+    };
+    admit(server, &mut request).await?;
+    confirm(server, &mut request).await?;
+    Ok(request.object.take().expect("plug-ins leave an object"))
 }
 
 /// What the plug-ins hold for the object is released with it.

@@ -143,6 +143,9 @@ async fn quotas_and_pools_are_all_or_nothing(bench: &Bench) {
     let charge = |delta, hard| Op::Charge { quota: quota.clone(), name: "pods".into(), delta, hard };
     let take = |value, owner: &str| Op::Allocate { pool: "ips".into(), value, owner: bench.pod(owner) };
     let refused = |index, found| Err(Error::Guard { index, found });
+    bench.commit(Vec::new(), vec![charge(2, 3)]).await.expect("there is nothing to exceed");
+    assert_eq!(bench.store.snapshot().charged(&quota, "pods"), 0, "a quota that is not there counts nothing");
+    bench.commit(Vec::new(), vec![put(quota.clone(), "1")]).await.expect("a put succeeds");
     bench.commit(Vec::new(), vec![charge(2, 3), take(7, "a/x")]).await.expect("there is room");
 
     let over = bench.commit(Vec::new(), vec![charge(1, 3), charge(1, 3), put(bench.pod("a/y"), "1")]).await;
@@ -162,6 +165,10 @@ async fn quotas_and_pools_are_all_or_nothing(bench: &Bench) {
     let ops = vec![take(7, "a/x"), charge(-9, 0), Op::Release { pool: "ips".into(), value: 7 }, take(7, "a/y")];
     bench.commit(Vec::new(), ops).await.expect("the holder may ask again, less is always allowed");
     assert_eq!(bench.store.snapshot().charged(&quota, "pods"), -7);
+    let gone = vec![Op::Delete { key: quota.clone() }, put(bench.pod("a/z"), "1")];
+    bench.commit(Vec::new(), gone).await.expect("a deletion succeeds");
+    bench.commit(Vec::new(), vec![put(quota.clone(), "1")]).await.expect("a put succeeds");
+    assert_eq!(bench.store.snapshot().charged(&quota, "pods"), 0, "counters go with their quota");
     assert_eq!(bench.store.snapshot().holder("ips", 7), Some(bench.pod("a/y")));
 }
 

@@ -128,6 +128,8 @@ impl Machine {
     fn reserve_one(&mut self, op: &Op, applied: &mut Applied) -> Result<(), Found> {
         match op {
             Op::Put { .. } | Op::Delete { .. } => {}
+            // A quota that is gone limits nothing and counts nothing.
+            Op::Charge { quota, .. } if !self.root.objects.contains_key(quota) => {}
             Op::Charge { quota, name, delta, hard } => {
                 let counter = (quota.clone(), Arc::<str>::from(name.as_str()));
                 let used = self.root.charges.get(&counter).copied().unwrap_or(0);

@@ -37,6 +37,7 @@ pub enum Op {
         key: Key,
     },
     /// Adds `delta` to the counter `name` of the quota; fails when the sum would pass `hard` and `delta` is positive.
+    /// Does nothing when there is no object of this key; the counters go when it is deleted.
     Charge {
         quota: Key,
         name: String,

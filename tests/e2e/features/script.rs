@@ -45,7 +45,7 @@ pub fn rows(file: &str, text: &str) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let mut in_step = false;
     for (index, line) in text.lines().enumerate() {
-        if let Some(header) = line.strip_prefix("# ") {
+        if let Some(header) = line.strip_prefix("# ").filter(|_| !in_step) {
             let (name, title) = header.split_once(' ').unwrap_or_else(|| panic!("{file}:{}: no title", index + 1));
             let (name, title) = (name.to_owned(), title.trim().to_owned());
             rows.push(Row { name, title, alone: false, missing: None, steps: Vec::new() });
@@ -93,7 +93,7 @@ fn extend(step: &mut Step, line: &str) {
 #[test]
 fn a_row_is_read_as_it_is_written() {
     let text =
-        "# 5 Delete\nalone\n\nProse.\n\n$ cat <<E\n> a\n>  b\n> E\na\n…\n[1]\n\n~ true\n# x Later\nmissing: no time\n";
+        "# 5 Delete\nalone\n\nProse.\n\n$ cat <<E\n> a\n>  b\n> E\na\n…\n[1]\n\n~ true\n\n# x Later\nmissing: no time\n";
     let rows = rows("f", text);
     let [row, later] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!((row.number(), row.alone, row.missing.as_deref()), (Some(5), true, None));

@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use amphipod_api::Informers;
 use amphipod_api::events::{Recorder, Reporter};
+use amphipod_controllers::{SignRequests, Usage};
 use amphipod_server::admission::resource_quota::keeper;
 use amphipod_server::admission::{self, QuotaNews, ServiceRanges};
-use amphipod_server::authn::{Authenticators, ServiceAccountTokens, StaticTokens};
-use amphipod_server::authz::{Rbac, follow};
-use amphipod_server::certificates::Certificates;
-use amphipod_server::seams::Identity;
+use amphipod_server::audit::Audit;
+use amphipod_server::audit::webhook::Webhook;
+use amphipod_server::authn::{Authenticators, BootstrapTokens, ServiceAccountTokens};
+use amphipod_server::authz::nodes::Feed;
+use amphipod_server::authz::{Authorizers, Nodes, Rbac, follow};
+use amphipod_server::bootstrap::node_rules;
+use amphipod_server::certificates::{self, Certificates, LEAF_LIFE};
+use amphipod_server::seams::{Identity, Sealer};
 use amphipod_server::serve::{self, Transport};
-use amphipod_server::tokens::{BoundInStore, DEFAULT_ISSUER, TokenIssuer};
+use amphipod_server::tokens::{BoundInStore, TokenIssuer};
 use amphipod_server::{Options, Server, bootstrap};
 use amphipod_store::Store;
 use tokio::sync::watch;
@@ -22,12 +27,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::Settings;
 use super::address::{self, Networks};
-use crate::keyring;
+use crate::access::AuditParts;
+use crate::failure::refuse;
+use crate::keyring::KeyFile;
 use crate::relay::LocalRelay;
 
 pub const DEFAULT_REGISTRY_PORT: u16 = 5_000;
 /// How long running requests may go on once the cluster ends.
 const GRACE: Duration = Duration::from_secs(1);
+/// What the Node authorizer has not taken in is never older than this, so that a node's question is quick.
+const GRAPH_PERIOD: Duration = Duration::from_secs(1);
+/// How often the serving certificate is looked at.
+const RENEW_PERIOD: Duration = Duration::from_secs(3_600);
+/// Shorter lives are not issued.
+const LIFE_SECONDS_MIN: u64 = 600;
 
 /// Tasks that live as long as the cluster.
 pub struct Parts {
@@ -56,36 +69,90 @@ pub struct Parent<'a> {
     pub certificates: Arc<Certificates>,
     pub relay: Arc<LocalRelay>,
     pub networks: &'a Networks,
+    pub audit: Option<Arc<Audit>>,
+    /// Where clients of this machine reach the API.
+    pub url: &'a str,
 }
 
-/// The API server over the store, with every way to authenticate, RBAC, and the chain of admission.
-pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<(Server, Arc<Rbac>)> {
-    let bound = Arc::new(BoundInStore::new(parent.store.clone()).await?);
-    let key = parent.certificates.service_account_key_pem();
-    let issuer = Arc::new(TokenIssuer::new(key, DEFAULT_ISSUER, Vec::new(), bound)?);
-    let authenticators = Authenticators {
-        static_tokens: StaticTokens::default(),
+/// The API server over the store, with every way to authenticate, the authorizers, and the chain of admission.
+pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<(Server, Arc<Authorizers>)> {
+    let access = &parent.settings.access;
+    let keys = Arc::new(KeyFile::open(&parent.settings.data.folder("server/cred")?, jiff::Timestamp::now())?);
+    parts.run(keys.clone().keep());
+    let sealer: Arc<dyn Sealer> = keys.ring.clone();
+    let bound = Arc::new(BoundInStore::new(parent.store.clone(), Some(sealer.clone())).await?);
+    let issuer = Arc::new(issuer(&parent, bound.clone())?);
+    let nodes = Nodes::new(Feed::new(parent.store.clone()).await?, node_rules());
+    let authorizers = Arc::new(Authorizers { nodes: Arc::new(nodes), rbac: Arc::new(Rbac::default()) });
+    let mut options = Options::new(parent.store.clone(), authorizers.clone());
+    if let Some(oidc) = &access.oidc {
+        options.authenticators.push(oidc.clone());
+    }
+    options.authenticators.push(Arc::new(Authenticators {
+        static_tokens: access.static_tokens.clone(),
         service_accounts: ServiceAccountTokens::new(issuer.clone()),
-        bootstrap_tokens: None,
-    };
-    let rbac = Arc::new(Rbac::default());
+        bootstrap_tokens: Some(BootstrapTokens { read: Arc::new(move |name: &str| bound.secret("kube-system", name)) }),
+    }));
     let quotas = QuotaNews::default();
-    let mut options = Options::new(parent.store.clone(), rbac.clone());
-    options.authenticators = vec![Arc::new(authenticators)];
-    options.admission = admission::chain(ranges(&parent), quotas.clone());
-    options.sealer = Some(Arc::new(keyring::open(&parent.settings.data.folder("server/cred")?)?));
+    options.keys = Some(keys);
+    options.admission = admission::chain(admission::Parts {
+        ranges: ranges(&parent),
+        quotas: quotas.clone(),
+        rbac: authorizers.rbac.clone(),
+        authorizer: authorizers.clone(),
+        tokens: issuer.clone(),
+        root_ca: parent.certificates.authority_pem().to_owned(),
+    });
+    options.sealer = Some(sealer);
     options.relay = Some(parent.relay);
+    options.pages = issuer.pages();
     options.tokens = Some(issuer);
+    options.limits = access.limits();
+    options.audit = parent.audit;
     options.metrics = Some(metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?);
     let server = Server::new(options).await?;
     parts.run(keeper::keep(server.clone(), quotas));
-    Ok((server, rbac))
+    Ok((server, authorizers))
+}
+
+fn issuer(parent: &Parent<'_>, bound: Arc<BoundInStore>) -> anyhow::Result<TokenIssuer> {
+    let access = &parent.settings.access;
+    let key = parent.certificates.service_account_key_pem();
+    let issuer = TokenIssuer::new(key, &access.issuer, Vec::new(), bound)?;
+    let address = access.key_set_address.clone().unwrap_or_else(|| format!("{}/openid/v1/jwks", parent.url));
+    let issuer = issuer.with_key_set_at(address);
+    Ok(match access.token_seconds_max {
+        Some(seconds) => issuer.limited_to(seconds),
+        None => issuer,
+    })
+}
+
+/// Keeps what the server tells its audit log until the cluster ends.
+pub async fn keep_audit(audit: AuditParts, parts: &mut Parts) -> anyhow::Result<()> {
+    if let (Some(log), Some(events)) = (audit.log, audit.outlets.log) {
+        let stop = parts.shutdown.clone();
+        parts.tasks.spawn(async move {
+            log.run(events, stop).await;
+            Ok(())
+        });
+    }
+    if let (Some((kubeconfig, options)), Some(events)) = (audit.webhook, audit.outlets.webhook) {
+        let webhook = Webhook::new(&kubeconfig, options).await;
+        let webhook = webhook
+            .map_err(|error| refuse(format!("--audit-webhook-config-file: {}", amphipod_api::answer::chain(&error))))?;
+        let stop = parts.shutdown.clone();
+        parts.tasks.spawn(async move {
+            webhook.run(events, stop).await;
+            Ok(())
+        });
+    }
+    Ok(())
 }
 
 /// Makes what exists in a fresh cluster (namespaces, roles, the Service of the API itself), then reads the policy and
 /// the custom kinds: nobody but this program is served before.
 pub async fn bootstrap(
-    (server, rbac): (&Server, Arc<Rbac>),
+    (server, authorizers): (&Server, Arc<Authorizers>),
     store: Arc<dyn Store>,
     settings: &bootstrap::Settings,
     parts: &mut Parts,
@@ -93,12 +160,48 @@ pub async fn bootstrap(
     bootstrap::ensure(&server.client(Identity::system_masters()), settings).await?;
     let (ready, mut is_ready) = watch::channel(false);
     let frames = server.clone();
+    let rbac = authorizers.rbac.clone();
     parts.run(follow::follow(rbac, store, Arc::new(move |object| frames.frame(object)), ready));
+    parts.run(async move {
+        let mut period = tokio::time::interval(GRAPH_PERIOD);
+        loop {
+            period.tick().await;
+            authorizers.nodes.catch_up();
+        }
+    });
     is_ready.wait_for(|ready| *ready).await?;
     let (ready, mut is_ready) = watch::channel(false);
     parts.run(amphipod_server::custom::follow::follow(server.clone(), ready));
     is_ready.wait_for(|ready| *ready).await?;
     Ok(())
+}
+
+/// Issues the serving certificate again before it ends; the listeners show the new one from then on.
+pub fn renew(certificates: Arc<Certificates>, parts: &mut Parts) {
+    parts.run(async move {
+        let mut period = tokio::time::interval(RENEW_PERIOD);
+        loop {
+            period.tick().await;
+            if let Err(error) = certificates.renew(jiff::Timestamp::now()) {
+                tracing::error!(error = %amphipod_api::answer::chain(&error), "the serving certificate cannot be renewed");
+            }
+        }
+    });
+}
+
+/// The authority as the controllers are given it.
+struct Signer(Arc<Certificates>);
+
+impl SignRequests for Signer {
+    fn sign(&self, request: &str, usage: Usage, seconds: Option<u64>) -> Result<String, String> {
+        let usage = match usage {
+            Usage::Client => certificates::Usage::Client,
+            Usage::Server => certificates::Usage::Server,
+        };
+        let life = seconds.map_or(LEAF_LIFE, |seconds| Duration::from_secs(seconds.max(LIFE_SECONDS_MIN)));
+        let signed = self.0.sign_request(request, usage, life, jiff::Timestamp::now());
+        signed.map_err(|error| amphipod_api::answer::chain(&error))
+    }
 }
 
 fn ranges(parent: &Parent<'_>) -> ServiceRanges {
@@ -156,7 +259,12 @@ pub async fn registry(settings: &Settings, parts: &mut Parts) -> anyhow::Result<
 }
 
 /// Scheduler and controllers, each with its own identity, reading from one set of informers.
-pub fn start_loops(server: &Server, settings: &Settings, certificates: &Certificates, parts: &mut Parts) -> Informers {
+pub fn start_loops(
+    server: &Server,
+    settings: &Settings,
+    certificates: &Arc<Certificates>,
+    parts: &mut Parts,
+) -> Informers {
     let identity = |user: &str| Identity::new(user, &["system:authenticated"]);
     let informers = Informers::new(server.source(Identity::system_masters()));
     let reporter = |component: &str| Reporter { component: component.to_owned(), instance: String::new() };
@@ -168,7 +276,11 @@ pub fn start_loops(server: &Server, settings: &Settings, certificates: &Certific
     }
     if settings.enabled("controllers") {
         let client = server.client(identity("system:kube-controller-manager"));
-        let options = amphipod_controllers::Options { clock, root_ca: certificates.authority_pem().to_owned() };
+        let options = amphipod_controllers::Options {
+            clock,
+            root_ca: certificates.authority_pem().to_owned(),
+            authority: Some(Arc::new(Signer(certificates.clone()))),
+        };
         parts.run(amphipod_controllers::run(client, informers.clone(), options));
     }
     informers

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use amphipod_agent::{Agent, Events, Options, Runtimes, Severity};
-use amphipod_api::Informers;
 use amphipod_api::events::{Recorder, Reporter, Severity as Recorded};
+use amphipod_api::{Informer, Informers};
 use amphipod_images::WasmImages;
 use amphipod_net::Network;
 use amphipod_server::Server;
 use amphipod_server::seams::Identity;
 use amphipod_worker::WasmRuntime;
-use k8s_openapi::api::core::v1::{ObjectReference, Taint};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Taint};
+use kube::ResourceExt as _;
+use kube::api::{Api, Patch, PatchParams};
 
 use super::Settings;
 use super::control::Parts;
@@ -18,6 +20,8 @@ use crate::relay::LocalRelay;
 
 /// Pods that one node takes: Wasm pods are small.
 const PODS_MAX: u32 = 5_000;
+
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
 /// What the node is made from.
 pub struct Parent<'a> {
@@ -61,7 +65,6 @@ pub async fn start(parent: Parent<'_>, name: &str, parts: &mut Parts) -> anyhow:
         node_name: name.to_owned(),
         labels: parent.settings.node_labels.clone(),
         taints: parent.settings.node_taints.iter().map(taint).collect(),
-        control_plane: true,
         pods_max: PODS_MAX,
         events: Arc::new(ToRecorder(Recorder::start(client.clone(), reporter))),
         client,
@@ -73,6 +76,7 @@ pub async fn start(parent: Parent<'_>, name: &str, parts: &mut Parts) -> anyhow:
         kubelet_port: 0,
     });
     parent.relay.register(name, agent.router());
+    parts.run(label(parent.server.client(Identity::system_masters()), parent.informers.of::<Node>(), name.to_owned()));
     let shutdown = parts.shutdown.clone();
     parts.run(parent.network.run(parent.informers, shutdown.clone()));
     parts.tasks.spawn(async move {
@@ -80,4 +84,21 @@ pub async fn start(parent: Parent<'_>, name: &str, parts: &mut Parts) -> anyhow:
         Ok(())
     });
     Ok(())
+}
+
+/// Says that this node is the control plane's too: a node may not say so of itself.
+async fn label(client: kube::Client, nodes: Informer<Node>, name: String) {
+    let api = Api::<Node>::all(client);
+    let patch = Patch::Merge(serde_json::json!({ "metadata": { "labels": { CONTROL_PLANE: "" } } }));
+    let mut changes = nodes.subscribe();
+    nodes.synced().await;
+    loop {
+        let lacking = nodes.get("", &name).is_some_and(|node| !node.labels().contains_key(CONTROL_PLANE));
+        if lacking && let Err(error) = api.patch(&name, &PatchParams::default(), &patch).await {
+            tracing::warn!(node = name, error = %amphipod_api::said(&error), "the node could not be labelled");
+        }
+        if changes.next().await.is_none() {
+            return;
+        }
+    }
 }

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::TypeRef;
 use crate::managed_fields::track_update;
 use crate::shape::prune_empty;
-use crate::table::{TypeRef, table};
+use crate::table;
 
 fn by(name: &str) -> Manager<'_> {
     Manager { name, api_version: "apps/v1", subresource: "", time: "2024-01-01T00:00:00Z" }
@@ -98,8 +99,8 @@ fn what_another_also_says_stays() {
         Force::No,
         expect![[r#"
             {"paused":true,"replicas":2,"strategy":{},"template":{"metadata":{},"spec":{"containers":[]}}}
-            a {"f:spec":{"f:paused":{}}}
-            b {"f:spec":{"f:replicas":{}}}"#]],
+            b {"f:spec":{"f:replicas":{}}}
+            a {"f:spec":{"f:paused":{}}}"#]],
     );
 }
 
@@ -183,6 +184,53 @@ fn custom_resources_merge_objects_and_replace_lists() {
     let wanted = json!({"spec": {"a": {"y": 2}, "l": [3]}});
     let applied = apply(Some(&live), &wanted, &Value::Null, (by("a"), Force::Yes), None).unwrap();
     assert_eq!(applied.value, json!({"spec": {"a": {"x": 1, "y": 2}, "l": [3]}}));
+}
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// What client-side apply leaves: the object, its annotation, its manager's entry.
+fn applied_by_the_client(replicas: i64) -> (Value, Value) {
+    let said = config(json!({"replicas": replicas}));
+    let mut live = said.clone();
+    live["metadata"]["annotations"] = json!({LAST_APPLIED: format!("{said}\n")});
+    prune_empty(&mut live, deployment().unwrap());
+    let entries = track_update(None, &live, &Value::Null, by("kubectl-client-side-apply"), deployment());
+    (live, entries)
+}
+
+#[test]
+fn kubectl_takes_over_what_client_side_apply_said_and_nobody_changed() {
+    let (live, entries) = applied_by_the_client(2);
+    let wanted = config(json!({"replicas": 3}));
+    let apply = |name: &str, live: &Value, entries: &Value| {
+        apply(Some(live), &wanted, entries, (by(name), Force::No), deployment())
+    };
+    let refused = apply("helm", &live, &entries).unwrap_err().to_string();
+    expect![[
+        r#"Apply failed with 1 conflict: conflict with "kubectl-client-side-apply" using apps/v1: .spec.replicas"#
+    ]]
+    .assert_eq(&refused);
+    let applied = apply("kubectl", &live, &entries).unwrap();
+    assert_eq!(applied.value["spec"]["replicas"], 3);
+    assert_eq!(applied.value["metadata"]["annotations"][LAST_APPLIED], format!("{wanted}\n"));
+
+    let mut scaled = live.clone();
+    scaled["spec"]["replicas"] = json!(7);
+    let entries = track_update(Some(&live), &scaled, &entries, by("scaler"), deployment());
+    let refused = apply("kubectl", &scaled, &entries).unwrap_err().to_string();
+    expect![[r#"Apply failed with 1 conflict: conflict with "scaler" using apps/v1: .spec.replicas"#]]
+        .assert_eq(&refused);
+}
+
+#[test]
+fn who_says_what_is_already_so_has_no_time() {
+    let wanted = config(json!({"replicas": 2}));
+    let both = run(&[("a", wanted.clone()), ("b", wanted)], Force::No).unwrap();
+    let times = both.managed_fields.as_array().unwrap().iter().map(|e| format!("{} {}", e["manager"], e["time"]));
+    expect![[r#"
+        "b" null
+        "a" "2024-01-01T00:00:00Z""#]]
+    .assert_eq(&times.collect::<Vec<_>>().join("\n"));
 }
 
 fn specs() -> impl Strategy<Value = Value> {

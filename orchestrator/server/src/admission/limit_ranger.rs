@@ -59,11 +59,12 @@ fn concerns(request: &AdmissionRequest<'_>) -> bool {
     if request.old.is_some_and(|old| is_set(&old["metadata"]["deletionTimestamp"])) {
         return false;
     }
-    match (request.kind.plural, request.operation, request.subresource) {
-        ("pods", Operation::Create, "") | ("pods", Operation::Update, "resize") => true,
-        ("persistentvolumeclaims", Operation::Create | Operation::Update, "") => true,
-        _ => false,
-    }
+    matches!(
+        (request.kind.plural, request.operation, request.subresource),
+        ("pods", Operation::Create, "")
+            | ("pods", Operation::Update, "resize")
+            | ("persistentvolumeclaims", Operation::Create | Operation::Update, "")
+    )
 }
 
 fn ranges(request: &AdmissionRequest<'_>) -> Vec<Value> {

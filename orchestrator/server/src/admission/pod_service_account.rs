@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::{suffix, writes};
-use crate::kinds::json::{fill, fill_text, is_empty, items, items_mut, present, set, text};
+use crate::kinds::json::{fill, fill_text, is_empty, is_set, items, items_mut, present, set, text};
 use crate::reply::Status;
 use crate::seams::{AdmissionRequest, Admit, Operation};
 
@@ -13,6 +13,11 @@ const VOLUME_PREFIX: &str = "kube-api-access-";
 /// An hour and a little, so that such tokens can be told apart from those asked for by hand.
 const TOKEN_SECONDS: i64 = 3607;
 const MIRROR: &str = "kubernetes.io/config.mirror";
+/// An account marked so lets its pods have only the secrets that it lists.
+const ENFORCE: &str = "kubernetes.io/enforce-mountable-secrets";
+/// Lists of containers, and the word for one of each.
+const CONTAINERS: [(&str, &str); 3] =
+    [("containers", "container"), ("initContainers", "init container"), ("ephemeralContainers", "ephemeral container")];
 
 pub struct PodServiceAccount;
 
@@ -24,7 +29,8 @@ impl Admit for PodServiceAccount {
         }
         let Some(pod) = request.object.as_mut() else { return Ok(()) };
         if pod["metadata"]["annotations"].get(MIRROR).is_some() {
-            return Ok(());
+            let refused = of_mirror(&pod["spec"]).map(|why| Status::forbidden(request.kind, request.name, why));
+            return refused.map_or(Ok(()), Err);
         }
         let Some(spec) = present(pod, "spec") else { return Ok(()) };
         let name = name_account(spec);
@@ -35,8 +41,71 @@ impl Admit for PodServiceAccount {
             return Err(Status::forbidden(request.kind, request.name, &why));
         };
         take_from_account(spec, &account, &format!("{VOLUME_PREFIX}{}", suffix()));
-        Ok(())
+        let is_strict = account["metadata"]["annotations"][ENFORCE] == "true";
+        let refused = is_strict.then(|| beyond_account(spec, &account)).flatten();
+        refused.map_or(Ok(()), |why| Err(Status::forbidden(request.kind, request.name, &why)))
     }
+}
+
+/// What the shadow of a static pod may not have: nobody gave it to its node.
+fn of_mirror(spec: &Value) -> Option<&'static str> {
+    if !is_empty(&spec["serviceAccountName"]) {
+        return Some("a mirror pod may not reference service accounts");
+    }
+    let volumes = items(&spec["volumes"]);
+    let sources = || volumes.iter().flat_map(|volume| items(&volume["projected"]["sources"]));
+    let in_volumes =
+        volumes.iter().any(|volume| is_set(&volume["secret"])) || sources().any(|one| is_set(&one["secret"]));
+    let in_containers = CONTAINERS
+        .iter()
+        .any(|(list, _)| items(&spec[*list]).iter().any(|container| !secrets_of(container).is_empty()));
+    if in_volumes || in_containers || !is_empty(&spec["imagePullSecrets"]) {
+        return Some("a mirror pod may not reference secrets");
+    }
+    let takes_token = sources().any(|one| is_set(&one["serviceAccountToken"]));
+    takes_token.then_some("a mirror pod may not use ServiceAccountToken volume projections")
+}
+
+/// Where a container takes secrets from: the words for the place, and the secret.
+fn secrets_of(container: &Value) -> Vec<(String, &str)> {
+    let env = items(&container["env"]).iter().filter_map(|variable| {
+        let secret = variable["valueFrom"]["secretKeyRef"].get("name")?;
+        Some((format!("with envVar {}", text(&variable["name"])), text(secret)))
+    });
+    let whole = items(&container["envFrom"])
+        .iter()
+        .filter_map(|source| Some(("with envFrom".to_owned(), text(source["secretRef"].get("name")?))));
+    env.chain(whole).collect()
+}
+
+/// The first secret of a pod that its account, which must list them, does not.
+fn beyond_account(spec: &Value, account: &Value) -> Option<String> {
+    let name = text(&account["metadata"]["name"]);
+    let lists = |list: &str, secret: &str| items(&account[list]).iter().any(|one| one["name"] == secret);
+    let unlisted = |secret: &str| {
+        let tail = format!("is not allowed because service account {name} does not reference that secret");
+        (!lists("secrets", secret)).then(|| format!("secret.secretName=\"{secret}\" {tail}"))
+    };
+    let volumes = items(&spec["volumes"]).iter().filter(|volume| is_set(&volume["secret"]));
+    let mut volumes = volumes.filter_map(|volume| unlisted(text(&volume["secret"]["secretName"])));
+    if let Some(why) = volumes.next() {
+        return Some(format!("volume with {why}"));
+    }
+    for (list, word) in CONTAINERS.iter().take(2).rev() {
+        for container in items(&spec[*list]) {
+            let mut refused =
+                secrets_of(container).into_iter().filter_map(|(place, secret)| Some((place, unlisted(secret)?)));
+            if let Some((place, why)) = refused.next() {
+                return Some(format!("{word} {} {place} referencing {why}", text(&container["name"])));
+            }
+        }
+    }
+    let pulls = items(&spec["imagePullSecrets"]).iter().map(|one| text(&one["name"])).enumerate();
+    let mut pulls = pulls.filter(|(_, secret)| !lists("imagePullSecrets", secret));
+    let (index, secret) = pulls.next()?;
+    Some(format!(
+        "imagePullSecrets[{index}].name=\"{secret}\" is not allowed because service account {name} does not reference that imagePullSecret"
+    ))
 }
 
 /// The account's name, `default` when the pod has none; the deprecated twin of the field follows.
@@ -144,6 +213,44 @@ mod tests {
             refuse,
             expect![[r#"{"containers":[{}],"serviceAccount":"x","serviceAccountName":"x"}"#]],
         );
+    }
+
+    #[test]
+    fn mirror_pods_take_nothing_from_the_api() {
+        for (spec, expected) in [
+            (json!({ "containers": [{}] }), None),
+            (json!({ "serviceAccountName": "a" }), Some("a mirror pod may not reference service accounts")),
+            (json!({ "volumes": [{ "secret": {} }] }), Some("a mirror pod may not reference secrets")),
+            (
+                json!({ "initContainers": [{ "env": [{ "valueFrom": { "secretKeyRef": { "name": "s" } } }] }] }),
+                Some("a mirror pod may not reference secrets"),
+            ),
+            (
+                json!({ "volumes": [{ "projected": { "sources": [{ "serviceAccountToken": {} }] } }] }),
+                Some("a mirror pod may not use ServiceAccountToken volume projections"),
+            ),
+        ] {
+            assert_eq!(of_mirror(&spec), expected, "{spec}");
+        }
+    }
+
+    #[test]
+    fn a_strict_account_lists_the_secrets_of_its_pods() {
+        let account = json!({ "metadata": { "name": "a" }, "secrets": [{ "name": "mine" }] });
+        let show = |spec: Value| beyond_account(&spec, &account).unwrap_or_default();
+        let from = |secret: &str| json!([{ "name": "c", "env": [{ "name": "E", "valueFrom": { "secretKeyRef": { "name": secret } } }] }]);
+        assert_eq!(
+            show(json!({ "containers": from("mine"), "volumes": [{ "secret": { "secretName": "mine" } }] })),
+            ""
+        );
+        expect![[r#"volume with secret.secretName="other" is not allowed because service account a does not reference that secret"#]]
+            .assert_eq(&show(json!({ "volumes": [{ "secret": { "secretName": "other" } }] })));
+        expect![[r#"init container c with envVar E referencing secret.secretName="other" is not allowed because service account a does not reference that secret"#]]
+            .assert_eq(&show(json!({ "initContainers": from("other"), "containers": from("another") })));
+        expect![[r#"container c with envFrom referencing secret.secretName="other" is not allowed because service account a does not reference that secret"#]]
+            .assert_eq(&show(json!({ "containers": [{ "name": "c", "envFrom": [{ "secretRef": { "name": "other" } }] }] })));
+        expect![[r#"imagePullSecrets[0].name="p" is not allowed because service account a does not reference that imagePullSecret"#]]
+            .assert_eq(&show(json!({ "imagePullSecrets": [{ "name": "p" }] })));
     }
 
     #[test]

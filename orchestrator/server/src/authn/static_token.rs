@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use crate::seams::Identity;
 
 /// Tokens by their SHA-256, so that a look-up tells nothing by its time.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct StaticTokens(HashMap<[u8; 32], Identity>);
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

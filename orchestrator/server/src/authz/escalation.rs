@@ -28,18 +28,37 @@ impl Rbac {
         confirm(identity, &self.rules_of(identity, namespace), rules)
     }
 
-    /// May the identity write a binding in `namespace` (empty: cluster-wide) to this role? The error is the text
-    /// after `… is forbidden: `. A role that does not exist yet can be bound by those who may `bind` it only.
-    pub fn may_bind(&self, identity: &Identity, namespace: &str, role: &RoleName) -> Result<(), String> {
+    /// May the identity write a binding in `namespace` (empty: cluster-wide) to this role, which has these rules? The
+    /// error is the text after `… is forbidden: `.
+    pub fn may_bind(
+        &self,
+        identity: &Identity,
+        namespace: &str,
+        (role, rules): (&RoleName, &[PolicyRule]),
+    ) -> Result<(), String> {
+        if self.may_bind_any(identity, namespace, role) {
+            return Ok(());
+        }
+        confirm(identity, &self.rules_of(identity, namespace), rules)
+    }
+
+    /// Whether the verb `bind` is held for this role: then its rules do not matter, nor whether it exists.
+    pub fn may_bind_any(&self, identity: &Identity, namespace: &str, role: &RoleName) -> bool {
         let (resource, name) = match role {
             RoleName::Cluster(name) => ("clusterroles", name),
             RoleName::Namespaced { name, .. } => ("roles", name),
         };
-        if self.allowed(identity, ("bind", resource), (namespace, name)) {
+        self.allowed(identity, ("bind", resource), (namespace, name))
+    }
+
+    /// May the identity write an aggregation rule? Such a role can gather anything, so only who holds everything may.
+    pub fn may_aggregate(&self, identity: &Identity, name: &str) -> Result<(), String> {
+        if self.allowed(identity, ("escalate", "clusterroles"), ("", name)) {
             return Ok(());
         }
-        let wanted = self.index.read().rules(role).map(<[PolicyRule]>::to_vec).ok_or_else(|| role.missing())?;
-        confirm(identity, &self.rules_of(identity, namespace), &wanted)
+        let all = [super::everything(), super::every_path()];
+        confirm(identity, &self.rules_of(identity, ""), &all)
+            .map_err(|why| format!("must have cluster-admin privileges to use the aggregationRule: {why}"))
     }
 
     fn allowed(&self, identity: &Identity, (verb, resource): (&str, &str), (namespace, name): (&str, &str)) -> bool {

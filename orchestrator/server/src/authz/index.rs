@@ -1,12 +1,12 @@
-//! Roles and bindings by the subject they speak of. A request looks only at the bindings of its user and groups;
-//! an aggregated ClusterRole carries the rules of those it selects, whenever either changes.
+//! Roles and bindings by the subject they speak of. A request looks only at the bindings of its user and groups.
+//! An aggregated ClusterRole counts as it is stored: a controller keeps the rules of those it selects in it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::seams::Identity;
 
@@ -25,9 +25,7 @@ type Name = (String, String);
 #[derive(Default)]
 pub struct Index {
     roles: HashMap<Name, Arc<[PolicyRule]>>,
-    cluster_roles: BTreeMap<String, ClusterRole>,
-    /// The rules of each ClusterRole with those it aggregates.
-    effective: HashMap<String, Arc<[PolicyRule]>>,
+    cluster_roles: HashMap<String, Arc<[PolicyRule]>>,
     bindings: HashMap<Name, Arc<Binding>>,
     users: HashMap<String, Grants>,
     groups: HashMap<String, Grants>,
@@ -60,7 +58,7 @@ impl RoleName {
         }
     }
 
-    pub(super) fn missing(&self) -> String {
+    pub fn missing(&self) -> String {
         match self {
             Self::Cluster(name) => format!("clusterrole.rbac.authorization.k8s.io {name:?} not found"),
             Self::Namespaced { name, .. } => format!("role.rbac.authorization.k8s.io {name:?} not found"),
@@ -105,8 +103,8 @@ impl Index {
                 self.roles.insert(name, role.rules.unwrap_or_default().into());
             }
             Policy::ClusterRole(role) => {
-                self.cluster_roles.insert(named(&role.metadata).1, role);
-                self.aggregate();
+                let (_, name) = named(&role.metadata);
+                self.cluster_roles.insert(name, role.rules.unwrap_or_default().into());
             }
             Policy::RoleBinding(binding) => {
                 let (namespace, name) = named(&binding.metadata);
@@ -130,10 +128,7 @@ impl Index {
     pub fn remove(&mut self, policy: &Policy) {
         match policy {
             Policy::Role(role) => _ = self.roles.remove(&named(&role.metadata)),
-            Policy::ClusterRole(role) => {
-                self.cluster_roles.remove(&named(&role.metadata).1);
-                self.aggregate();
-            }
+            Policy::ClusterRole(role) => _ = self.cluster_roles.remove(&named(&role.metadata).1),
             Policy::RoleBinding(binding) => self.unbind(&named(&binding.metadata)),
             Policy::ClusterRoleBinding(binding) => self.unbind(&(String::new(), named(&binding.metadata).1)),
         }
@@ -155,19 +150,13 @@ impl Index {
                 gone.iter().for_each(|name| self.unbind(name));
             }
         }
-        for policy in listed {
-            match policy {
-                Policy::ClusterRole(role) => _ = self.cluster_roles.insert(named(&role.metadata).1, role),
-                other => self.apply(other),
-            }
-        }
-        self.aggregate();
+        listed.into_iter().for_each(|policy| self.apply(policy));
     }
 
     /// The rules of a role, `None` when it does not exist.
     pub fn rules(&self, role: &RoleName) -> Option<&[PolicyRule]> {
         match role {
-            RoleName::Cluster(name) => self.effective.get(name).map(AsRef::as_ref),
+            RoleName::Cluster(name) => self.cluster_roles.get(name).map(AsRef::as_ref),
             RoleName::Namespaced { namespace, name } => {
                 self.roles.get(&(namespace.clone(), name.clone())).map(AsRef::as_ref)
             }
@@ -232,31 +221,6 @@ impl Index {
             SubjectKind::Group => &mut self.groups,
         }
     }
-
-    fn aggregate(&mut self) {
-        let names = self.cluster_roles.keys();
-        self.effective = names.map(|name| (name.clone(), self.collected(name, &mut HashSet::new()).into())).collect();
-    }
-
-    fn collected(&self, name: &str, seen: &mut HashSet<String>) -> Vec<PolicyRule> {
-        let Some(role) = self.cluster_roles.get(name).filter(|_| seen.insert(name.to_owned())) else {
-            return Vec::new();
-        };
-        let mut rules = role.rules.clone().unwrap_or_default();
-        let selectors = role.aggregation_rule.as_ref().and_then(|rule| rule.cluster_role_selectors.as_ref());
-        for selector in selectors.into_iter().flatten() {
-            for (other, selected) in &self.cluster_roles {
-                if selects(selector, &selected.metadata) {
-                    for rule in self.collected(other, seen) {
-                        if !rules.contains(&rule) {
-                            rules.push(rule);
-                        }
-                    }
-                }
-            }
-        }
-        rules
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -286,21 +250,4 @@ fn subject_name(subject: &Subject, namespace: &str) -> Option<(SubjectKind, Stri
         }
         _ => None,
     }
-}
-
-fn selects(selector: &LabelSelector, metadata: &ObjectMeta) -> bool {
-    let empty = BTreeMap::new();
-    let labels = metadata.labels.as_ref().unwrap_or(&empty);
-    let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
-    equal
-        && selector.match_expressions.iter().flatten().all(|expression| {
-            let value = labels.get(&expression.key);
-            let listed = value.is_some_and(|value| expression.values.iter().flatten().any(|wanted| wanted == value));
-            match expression.operator.as_str() {
-                "In" => listed,
-                "NotIn" => !listed,
-                "Exists" => value.is_some(),
-                _ => value.is_none(),
-            }
-        })
 }

@@ -1,7 +1,7 @@
 //! Namespaces, the Service `kubernetes` and where it leads, priority and runtime classes, flow control, and an
 //! APIService for every group and version that is built in.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::{Value, json};
 
@@ -26,6 +26,7 @@ pub(super) fn objects(settings: &Settings) -> Vec<Desired> {
     all.extend(api_services());
     all.extend(flow_control());
     all.extend([service(settings), endpoints(settings)]);
+    all.extend(dns(settings));
     all.extend(endpoint_slices(settings));
     all
 }
@@ -143,6 +144,31 @@ fn service(settings: &Settings) -> Desired {
         object,
         repair: Repair::Never,
     }
+}
+
+/// The tenth address answers for names; `kubectl cluster-info` finds it by its labels.
+const DNS_OFFSET: u32 = 9;
+
+fn dns(settings: &Settings) -> Option<Desired> {
+    let IpAddr::V4(first) = settings.service_address else { return None };
+    let address = IpAddr::V4(Ipv4Addr::from(u32::from(first) + DNS_OFFSET));
+    let labels =
+        json!({"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"});
+    let object = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": labels},
+        "spec": {
+            "type": "ClusterIP", "clusterIP": address, "clusterIPs": [address],
+            "ipFamilies": [family(&address)], "ipFamilyPolicy": "SingleStack", "sessionAffinity": "None",
+            "selector": {"k8s-app": "kube-dns"},
+            "ports": [
+                {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
+                {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},
+            ],
+        },
+    });
+    let collection = "/api/v1/namespaces/kube-system/services".to_owned();
+    Some(Desired { list: "/api/v1/services", collection, object, repair: Repair::Never })
 }
 
 fn endpoints(settings: &Settings) -> Desired {

@@ -3,6 +3,7 @@
 
 // tidy: long because it is the table of upstream's roles
 
+use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde_json::{Value, json};
 
 use super::{Desired, Repair};
@@ -179,40 +180,47 @@ fn aggregates() -> Vec<Desired> {
         part("edit", edit),
         part("admin", admin),
         labelled(whole("view", &[view]), "edit"),
-        labelled(whole("edit", &[view, edit]), "admin"),
-        whole("admin", &[view, edit, admin]),
+        labelled(whole("edit", &[edit, view]), "admin"),
+        whole("admin", &[edit, view, admin]),
     ]
+}
+
+/// What every node may do where the Node authorizer (`authz/nodes.rs`) draws no closer line.
+const NODE: &[Rule] = &[
+    ("authentication.k8s.io", "tokenreviews", "create"),
+    ("authorization.k8s.io", "localsubjectaccessreviews,subjectaccessreviews", "create"),
+    (
+        "core",
+        "services,configmaps,secrets,namespaces,serviceaccounts,persistentvolumeclaims,persistentvolumes,endpoints",
+        READ,
+    ),
+    ("core", "nodes", "create,get,list,watch,update,patch"),
+    ("core", "nodes/status", "patch,update"),
+    ("core", "pods", "get,list,watch,create,delete"),
+    ("core", "pods/status,persistentvolumeclaims/status", "get,patch,update"),
+    ("core", "pods/eviction,serviceaccounts/token", "create"),
+    EVENTS,
+    ("certificates.k8s.io", "certificatesigningrequests", "create,get,list,watch"),
+    ("coordination.k8s.io", "leases", "create,delete,get,list,patch,update,watch"),
+    ("storage.k8s.io", "volumeattachments,csidrivers,storageclasses", READ),
+    ("storage.k8s.io", "csinodes", "create,delete,get,patch,update"),
+    ("node.k8s.io", "runtimeclasses", READ),
+    ("discovery.k8s.io", "endpointslices", READ),
+    ("networking.k8s.io", "ingresses,ingressclasses,networkpolicies", READ),
+    ("networking.k8s.io", "ingresses/status", "get,patch,update"),
+    ("resource.k8s.io", "resourceclaims", "get"),
+    ("resource.k8s.io", "resourceslices", "create,delete,deletecollection,get,list,patch,update,watch"),
+    ("certificates.k8s.io", "clustertrustbundles", READ),
+    ("certificates.k8s.io", "podcertificaterequests", "create,get,list,watch"),
+];
+
+/// The rules that the Node authorizer falls back to.
+pub fn node_rules() -> Vec<PolicyRule> {
+    serde_json::from_value(rules(NODE)).expect("the table is made of rules")
 }
 
 // tidy: long because it is a table of roles
 fn nodes() -> Vec<Desired> {
-    let node: &[Rule] = &[
-        ("authentication.k8s.io", "tokenreviews", "create"),
-        ("authorization.k8s.io", "localsubjectaccessreviews,subjectaccessreviews", "create"),
-        (
-            "core",
-            "services,configmaps,secrets,namespaces,serviceaccounts,persistentvolumeclaims,persistentvolumes,endpoints",
-            READ,
-        ),
-        ("core", "nodes", "create,get,list,watch,update,patch"),
-        ("core", "nodes/status", "patch,update"),
-        ("core", "pods", "get,list,watch,create,delete"),
-        ("core", "pods/status,persistentvolumeclaims/status", "get,patch,update"),
-        ("core", "pods/eviction,serviceaccounts/token", "create"),
-        EVENTS,
-        ("certificates.k8s.io", "certificatesigningrequests", "create,get,list,watch"),
-        ("coordination.k8s.io", "leases", "create,delete,get,list,patch,update,watch"),
-        ("storage.k8s.io", "volumeattachments,csidrivers,storageclasses", READ),
-        ("storage.k8s.io", "csinodes", "create,delete,get,patch,update"),
-        ("node.k8s.io", "runtimeclasses", READ),
-        ("discovery.k8s.io", "endpointslices", READ),
-        ("networking.k8s.io", "ingresses,ingressclasses,networkpolicies", READ),
-        ("networking.k8s.io", "ingresses/status", "get,patch,update"),
-        ("resource.k8s.io", "resourceclaims", "get"),
-        ("resource.k8s.io", "resourceslices", "create,delete,deletecollection,get,list,patch,update,watch"),
-        ("certificates.k8s.io", "clustertrustbundles", READ),
-        ("certificates.k8s.io", "podcertificaterequests", "create,get,list,watch"),
-    ];
     let proxier: &[Rule] = &[
         ("core", "services,endpoints,nodes", READ),
         ("discovery.k8s.io", "endpointslices", READ),
@@ -221,10 +229,15 @@ fn nodes() -> Vec<Desired> {
     ];
     let requests = |what: &'static str| rules(&[("certificates.k8s.io", what, "create")]);
     vec![
-        cluster_role("system:node", rules(node)),
-        bind("system:node", "system:node", &[group("system:nodes")]),
+        cluster_role("system:node", rules(NODE)),
+        // Bound to nobody: the Node authorizer speaks for nodes.
+        exactly(bind("system:node", "system:node", &[])),
         cluster_role("system:node-proxier", rules(proxier)),
-        bind("system:node-proxier", "system:node-proxier", &[user("system:kube-proxy"), group("system:nodes")]),
+        exactly(bind("system:node-proxier", "system:node-proxier", &[user("system:kube-proxy")])),
+        cluster_role(
+            "system:node-problem-detector",
+            rules(&[("core", "nodes", "get"), ("core", "nodes/status", "patch"), EVENTS]),
+        ),
         cluster_role(
             "system:node-bootstrapper",
             rules(&[("certificates.k8s.io", "certificatesigningrequests", "create,get,list,watch")]),
@@ -258,6 +271,7 @@ fn nodes() -> Vec<Desired> {
     ]
 }
 
+// tidy: long because it is one table
 fn components() -> Vec<Desired> {
     let scheduler: &[Rule] = &[
         EVENTS,
@@ -317,6 +331,8 @@ fn components() -> Vec<Desired> {
             &[group("system:serviceaccounts")],
         ),
         cluster_role("system:kube-dns", rules(&[("core", "endpoints,services", "list,watch")])),
+        bind("system:kube-dns", "system:kube-dns", &[account("kube-dns")]),
+        cluster_role("system:kube-aggregator", rules(&[("core", "endpoints,services", READ)])),
         cluster_role(
             "system:persistent-volume-provisioner",
             rules(&[
@@ -588,51 +604,61 @@ const CONTROLLERS: &[(&str, &[Rule])] = &[
 
 fn controller((name, own): &(&str, &[Rule])) -> [Desired; 2] {
     let role = format!("system:controller:{name}");
-    let account = json!({"kind": "ServiceAccount", "name": name, "namespace": "kube-system"});
     let all: Vec<Rule> = own.iter().copied().chain([EVENTS]).collect();
-    [cluster_role(&role, rules(&all)), bind(&role, &role, &[account, user("system:kube-controller-manager")])]
+    [cluster_role(&role, rules(&all)), bind(&role, &role, &[account(name), user("system:kube-controller-manager")])]
 }
 
 fn namespaced() -> Vec<Desired> {
-    let authentication = json!([{"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["extension-apiserver-authentication"]}]);
+    let named = |resource: &str, name: &str, verbs: &[&str]| json!({"verbs": verbs, "apiGroups": [""], "resources": [resource], "resourceNames": [name]});
     let leaders = |name: &str| {
         json!([
             {"verbs": ["watch"], "apiGroups": [""], "resources": ["configmaps"]},
-            {"verbs": ["get", "update"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [name]},
+            named("configmaps", name, &["get", "update"]),
         ])
     };
-    let role = |name: &str, rules: Value| namespaced_object((ROLES, "Role"), name, json!({"rules": rules}));
-    let binding = |name: &str, role: &str, subjects: Value| {
-        let reference = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role});
-        namespaced_object((BINDINGS, "RoleBinding"), name, json!({"roleRef": reference, "subjects": subjects}))
-    };
     let (scheduler, manager) = (user("system:kube-scheduler"), user("system:kube-controller-manager"));
-    vec![
-        role("extension-apiserver-authentication-reader", authentication),
-        binding(
-            "system::extension-apiserver-authentication-reader",
-            "extension-apiserver-authentication-reader",
-            json!([manager, scheduler]),
-        ),
-        role("system::leader-locking-kube-scheduler", leaders("kube-scheduler")),
-        binding("system::leader-locking-kube-scheduler", "system::leader-locking-kube-scheduler", json!([scheduler])),
-        role("system::leader-locking-kube-controller-manager", leaders("kube-controller-manager")),
-        binding(
-            "system::leader-locking-kube-controller-manager",
-            "system::leader-locking-kube-controller-manager",
-            json!([manager]),
-        ),
-    ]
+    let mut all = Vec::new();
+    let mut add = |namespace: &'static str, (binding, role): (&str, &str), (rules, subjects): (Value, Value)| {
+        let reference = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role});
+        all.push(namespaced_object((ROLES, "Role"), (namespace, role), json!({"rules": rules})));
+        let content = json!({"roleRef": reference, "subjects": subjects});
+        all.push(namespaced_object((BINDINGS, "RoleBinding"), (namespace, binding), content));
+    };
+    let authentication = json!([named("configmaps", "extension-apiserver-authentication", &["get", "list", "watch"])]);
+    add(
+        "kube-system",
+        ("system::extension-apiserver-authentication-reader", "extension-apiserver-authentication-reader"),
+        (authentication, json!([manager, scheduler])),
+    );
+    for (component, subject) in [("kube-scheduler", &scheduler), ("kube-controller-manager", &manager)] {
+        let name = format!("system::leader-locking-{component}");
+        add("kube-system", (&name, &name), (leaders(component), json!([subject])));
+    }
+    let signer = "system:controller:bootstrap-signer";
+    let info = json!([
+        {"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["configmaps"]},
+        named("configmaps", "cluster-info", &["update"]),
+        {"verbs": ["create", "patch", "update"], "apiGroups": ["", "events.k8s.io"], "resources": ["events"]},
+    ]);
+    add("kube-public", (signer, signer), (info, json!([account("bootstrap-signer")])));
+    let secrets = |verbs: &'static str| rules(&[("core", "secrets", verbs)]);
+    add("kube-system", (signer, signer), (secrets(READ), json!([account("bootstrap-signer")])));
+    let cleaner = "system:controller:token-cleaner";
+    add("kube-system", (cleaner, cleaner), (secrets("get,list,watch,delete"), json!([account("token-cleaner")])));
+    let cloud = "system:controller:cloud-provider";
+    let maps = rules(&[("core", "configmaps", "create,get,list,watch")]);
+    add("kube-system", (cloud, cloud), (maps, json!([account("cloud-provider")])));
+    all
 }
 
-fn namespaced_object((list, kind): (&'static str, &str), name: &str, content: Value) -> Desired {
+fn namespaced_object((list, kind): (&'static str, &str), (namespace, name): (&str, &str), content: Value) -> Desired {
     let mut object = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
-        "metadata": metadata(name, Some("kube-system")),
+        "metadata": metadata(name, Some(namespace)),
     });
     merge(&mut object, content);
     let plural = list.rsplit('/').next().unwrap_or_default();
-    let collection = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/{plural}");
+    let collection = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/{plural}");
     Desired { list, collection, object, repair: Repair::Widen }
 }
 
@@ -648,6 +674,11 @@ fn bind(name: &str, role: &str, subjects: &[Value]) -> Desired {
         "subjects": subjects,
     });
     Desired { list: CLUSTER_BINDINGS, collection: CLUSTER_BINDINGS.to_owned(), object, repair: Repair::Widen }
+}
+
+/// Its subjects are these and no more.
+fn exactly(binding: Desired) -> Desired {
+    Desired { repair: Repair::Members(&["subjects"]), ..binding }
 }
 
 fn metadata(name: &str, namespace: Option<&str>) -> Value {
@@ -683,6 +714,10 @@ fn rules(rules: &[Rule]) -> Value {
 
 fn group(name: &str) -> Value {
     json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": name})
+}
+
+fn account(name: &str) -> Value {
+    json!({"kind": "ServiceAccount", "name": name, "namespace": "kube-system"})
 }
 
 fn user(name: &str) -> Value {

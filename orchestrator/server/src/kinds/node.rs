@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::json::{entries, fill, is_empty, is_set, items, map, present, text};
 use super::problem::invalid_each;
 use super::table::{AGE, NAME, age, name, string, wide};
-use super::{Kind, PLAIN, Problem, STATUS, Scope, Subresource, descriptions, keep_status, metadata, names};
+use super::{Kind, PLAIN, Problem, STATUS, Scope, descriptions, keep_status, metadata, names, proxy};
 
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
@@ -18,14 +18,7 @@ pub static NODE: Kind = Kind {
     singular: "node",
     short_names: &["no"],
     scope: Scope::Cluster,
-    subresources: &[
-        Subresource {
-            name: "proxy",
-            verbs: &["create", "delete", "get", "patch", "update"],
-            kind: Some(("", "v1", "NodeProxyOptions")),
-        },
-        STATUS,
-    ],
+    subresources: &[proxy("NodeProxyOptions"), STATUS],
     schema: "io.k8s.api.core.v1.Node",
     storage: "nodes",
     defaults: |node| {

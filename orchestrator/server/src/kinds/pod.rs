@@ -12,6 +12,7 @@ use super::json::{child, fill, is_empty, present, set, text};
 use super::table::{AGE, NAME, string, wide};
 use super::{
     Kind, PLAIN, Problem, STATUS, Scope, Subresource, WITH_SPEC, descriptions, keep_status, metadata, names, pod_spec,
+    proxy,
 };
 
 const LABELS: &[&str] = &[
@@ -37,6 +38,7 @@ pub static POD: Kind = Kind {
         Subresource { name: "ephemeralcontainers", verbs: &["get", "patch", "update"], kind: None },
         Subresource { name: "eviction", verbs: &["create"], kind: Some(("policy", "v1", "Eviction")) },
         Subresource { name: "log", verbs: &["get"], kind: None },
+        proxy("PodProxyOptions"),
         Subresource { name: "resize", verbs: &["get", "patch", "update"], kind: None },
         STATUS,
     ],

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::json::{is_empty, is_set};
+use super::json::{entries, is_empty, is_set};
 use super::{Kind, PLAIN, Problem, Scope};
 
 const AUTHENTICATION: &str = "authentication.k8s.io";
@@ -44,7 +44,8 @@ pub static LOCAL_SUBJECT_ACCESS_REVIEW: Kind = Kind {
     schema: "io.k8s.api.authorization.v1.LocalSubjectAccessReview",
     storage: "authorization.k8s.io/localsubjectaccessreviews",
     validate: |review| {
-        let mut problems = validate_attributes(review);
+        let mut problems = validate_metadata(review, &["namespace"]);
+        problems.extend(validate_attributes(review));
         problems.extend(validate_subject(review));
         let spec = &review["spec"];
         if is_set(&spec["nonResourceAttributes"]) {
@@ -71,7 +72,11 @@ pub static SELF_SUBJECT_ACCESS_REVIEW: Kind = Kind {
     verbs: CREATE,
     schema: "io.k8s.api.authorization.v1.SelfSubjectAccessReview",
     storage: "authorization.k8s.io/selfsubjectaccessreviews",
-    validate: validate_attributes,
+    validate: |review| {
+        let mut problems = validate_metadata(review, &[]);
+        problems.extend(validate_attributes(review));
+        problems
+    },
     ..PLAIN
 };
 
@@ -97,12 +102,23 @@ pub static SUBJECT_ACCESS_REVIEW: Kind = Kind {
     schema: "io.k8s.api.authorization.v1.SubjectAccessReview",
     storage: "authorization.k8s.io/subjectaccessreviews",
     validate: |review| {
-        let mut problems = validate_attributes(review);
+        let mut problems = validate_metadata(review, &[]);
+        problems.extend(validate_attributes(review));
         problems.extend(validate_subject(review));
         problems
     },
     ..PLAIN
 };
+
+/// A question has no name.
+fn validate_metadata(review: &Value, allowed: &[&str]) -> Vec<Problem> {
+    let known = |key: &str| allowed.contains(&key) || key == "managedFields" || key == "creationTimestamp";
+    if entries(&review["metadata"]).all(|(key, _)| known(key)) {
+        return Vec::new();
+    }
+    let detail = if allowed.is_empty() { "must be empty" } else { "must be empty except for namespace" };
+    vec![Problem::invalid("metadata", review["metadata"].clone(), detail)]
+}
 
 fn validate_attributes(review: &Value) -> Vec<Problem> {
     let spec = &review["spec"];

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::json::{child, fill, fill_text, is_empty, items, items_mut, present, remove, set, text};
 use super::table::{AGE, NAME, age, name, string, wide};
-use super::{Kind, PLAIN, STATUS, UpdateRules, descriptions, labels};
+use super::{Kind, PLAIN, STATUS, UpdateRules, descriptions, labels, proxy};
 
 const AFFINITY_SECONDS: i64 = 10_800;
 const SHOWN_MAX: usize = 16;
@@ -19,7 +19,7 @@ pub static SERVICE: Kind = Kind {
     singular: "service",
     short_names: &["svc"],
     categories: &["all"],
-    subresources: &[STATUS],
+    subresources: &[proxy("ServiceProxyOptions"), STATUS],
     schema: "io.k8s.api.core.v1.Service",
     storage: "services",
     update: UpdateRules { unconditional: true, creates: true, generation: false },

@@ -55,7 +55,7 @@ async fn a_connection_has_the_identity_of_its_certificate_and_ends_on_stop() {
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(listener, transport, router, (Limits::default(), stop.clone())));
     let authority = certificates.authority_pem();
-    let admin = certificates.client(&Subject::new("admin", &["system:masters"]), Timestamp::now()).unwrap();
+    let admin = certificates.clients().client(&Subject::new("admin", &["system:masters"]), Timestamp::now()).unwrap();
     assert_eq!(ask(address, client_config(authority, Some(&admin))).await, "admin system:masters system:authenticated");
     assert_eq!(ask(address, client_config(authority, None)).await, "nobody");
     stop.cancel();

@@ -16,7 +16,7 @@ const EXPECTED: &str = "autoscaling/v1";
 pub async fn get(call: Call) -> Result<Response, Status> {
     let stored = update::read(&call, call.name())?;
     let scale = of(&call, &versions::value(&call.server, &call.entry, &stored).await?);
-    Ok(reply::ok(scale.to_string().into()))
+    Ok(reply::ok(forms::shaped(&call, scale.to_string().into())?))
 }
 
 pub async fn update(call: Call, body: Body) -> Result<Response, Status> {
@@ -63,7 +63,7 @@ async fn change(call: &Call, options: &WriteOptions, change: update::Change<'_>)
     };
     let written = update::modify(call, options, &mut replicas).await?;
     let scale = of(call, &forms::value(call, &written.object).await?);
-    Ok(reply::ok(scale.to_string().into()))
+    Ok(reply::ok(forms::shaped(call, scale.to_string().into())?))
 }
 
 /// The Scale of an object; where its numbers stand, a custom kind says itself.

@@ -38,9 +38,6 @@ fn log_parameters(call: &Call) -> String {
 
 /// Anything with a stream of its own: method, upgrade and body go through as they came.
 pub async fn relay(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {
-    if call.subresource() == "proxy" {
-        return Err(Status::unavailable("the proxy subresource is not served yet"));
-    }
     let pod = pod(&call)?;
     let Some(node) = node(&pod) else {
         return Err(Status::bad_request(format!("pod {} does not have a host assigned", call.name())));

@@ -6,7 +6,7 @@ use axum::response::Response;
 use crate::body::{self, Expected};
 use crate::call::{Call, WriteOptions};
 use crate::reply::{self, Status};
-use crate::update;
+use crate::{forms, update, write};
 
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
@@ -17,7 +17,10 @@ pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     request["apiVersion"] = expected.api_version.into();
     request["kind"] = expected.kind.into();
     let account = call.server.codec.value(&*update::read(&call, call.name())?);
+    let request = write::admit_body(&call, request, options.dry_run).await?;
     let issuer = call.server.tokens.as_ref().ok_or_else(Status::no_such_path)?;
     let issued = issuer.issue(&account, request).await?;
-    Ok(reply::created(issued.to_string().into()))
+    let mut response = reply::created(issued.request.to_string().into());
+    forms::warn(&mut response, &issued.warnings);
+    Ok(response)
 }

@@ -144,14 +144,16 @@ async fn the_probes_name_a_store_that_cannot_write_any_more() {
         let (status, text) = read(raw(&server, request(&format!("GET {path}"), Vec::new())).await).await;
         format!("{} {}", status.as_u16(), text.as_str().unwrap_or_default())
     };
-    assert_eq!(ask("/readyz").await, "200 [+]ping ok\n[+]log ok\n[+]store ok\nreadyz check passed\n");
+    assert_eq!(ask("/readyz").await, "200 ok");
+    assert_eq!(ask("/readyz?verbose").await, "200 [+]ping ok\n[+]log ok\n[+]etcd ok\nreadyz check passed\n");
     amphipod_store::Store::shutdown(&*store).await;
     assert_eq!(
         ask("/readyz").await,
-        "500 [+]ping ok\n[+]log ok\n[-]store failed: reason withheld\nreadyz check failed\n"
+        "500 [+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"
     );
+    assert_eq!(ask("/readyz?exclude=etcd").await, "200 ok");
     assert_eq!(ask("/readyz/ping").await, "200 ok");
-    assert!(ask("/readyz/store").await.starts_with("500 internal server error: the store is unavailable"));
+    assert!(ask("/readyz/etcd").await.starts_with("500 internal server error: the store is unavailable"));
 }
 
 #[tokio::test]
@@ -194,4 +196,19 @@ async fn a_nodes_refusal_is_a_status_with_the_nodes_words() {
         assert_eq!(status, StatusCode::CREATED, "{made}");
         assert_eq!(brief(&server, "GET /api/v1/namespaces/d/pods/p/log?previous=true", Value::Null).await, expected);
     }
+}
+
+#[tokio::test]
+async fn who_asks_too_much_at_once_is_told_to_come_back() {
+    let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
+    options.limits = crate::limits::Limits::new(10, 0);
+    let server = Server::new(options).await.unwrap();
+    let mut busy = request("GET /api/v1/pods", Vec::new());
+    busy.extensions_mut().insert(Identity::new("alice", &[]));
+    let response = raw(&server, busy).await;
+    assert_eq!(response.headers()["retry-after"], "1");
+    let (status, reply) = read(response).await;
+    assert_eq!((status.as_u16(), &reply["reason"]), (429, &Value::from("TooManyRequests")));
+    let (status, _) = send(&server, "GET /api/v1/pods", Value::Null).await;
+    assert_eq!(status, StatusCode::OK, "masters are not limited");
 }

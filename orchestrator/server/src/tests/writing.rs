@@ -179,7 +179,7 @@ async fn patches_change_what_they_name() {
         json!([{ "op": "test", "path": "/data/l", "value": "w" }, { "op": "add", "path": "/data/n", "value": "y" }]);
     expect![[r#"200 {"l":"w","m":"x","n":"y"} "#]].assert_eq(&patched("application/json-patch+json", json_patch).await);
     let failing = json!([{ "op": "test", "path": "/data/l", "value": "no" }]);
-    expect!["422 null testing value /data/l failed: test failed"]
+    expect!["422 null the server rejected our request due to an error in our request"]
         .assert_eq(&patched("application/json-patch+json", failing).await);
     let strategic = json!({ "data": { "l": null } });
     expect![[r#"200 {"m":"x","n":"y"} "#]]
@@ -289,6 +289,26 @@ async fn scale_moves_replicas_alone() {
 }
 
 #[tokio::test]
+async fn a_scale_is_shown_as_a_table_with_its_own_columns() {
+    let server = server().await;
+    send(&server, &format!("POST {DEPLOYMENTS}"), deployment("a", 2)).await;
+    let mut request = request(&format!("GET {DEPLOYMENTS}/a/scale"), Vec::new());
+    request.headers_mut().insert("accept", "application/json;as=Table;v=v1;g=meta.k8s.io".parse().unwrap());
+    let (_, table) = read(raw(&server, request).await).await;
+    let columns = table["columnDefinitions"].as_array().unwrap().iter().map(|column| column["name"].clone());
+    expect![[r#"[String("Name"), String("Desired"), String("Available"), String("Age")] ["a",2,0,"0s"]"#]]
+        .assert_eq(&format!("{:?} {}", columns.collect::<Vec<_>>(), table["rows"][0]["cells"]));
+}
+
+#[tokio::test]
+async fn endpoints_are_told_to_be_outdated() {
+    let server = server().await;
+    let response = raw(&server, request("GET /api/v1/namespaces/d/endpoints", Vec::new())).await;
+    expect![[r#"299 - "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice""#]]
+        .assert_eq(response.headers()["warning"].to_str().unwrap());
+}
+
+#[tokio::test]
 async fn unknown_fields_are_refused_warned_of_or_ignored() {
     let server = server().await;
     let body = json!({ "kind": "ConfigMap", "apiVersion": "v1", "metadata": { "name": "a" }, "dtaa": {} });
@@ -393,7 +413,14 @@ async fn plug_ins_complete_a_pod_and_defaults_survive_an_update() {
         prefix_length: 16,
         node_ports: 30_000..=32_767,
     };
-    options.admission = crate::admission::chain(ranges, crate::admission::QuotaNews::default());
+    options.admission = crate::admission::chain(crate::admission::Parts {
+        ranges,
+        quotas: crate::admission::QuotaNews::default(),
+        rbac: Arc::default(),
+        authorizer: Arc::new(AllButMallory),
+        tokens: Arc::new(crate::tokens::tests::issuer().1),
+        root_ca: String::new(),
+    });
     let server = Server::new(options).await.unwrap();
     send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
     let (status, reply) = send(&server, &format!("POST {PODS}"), pod("early")).await;

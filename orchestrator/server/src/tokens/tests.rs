@@ -22,6 +22,11 @@ impl Bound for Fixture {
     fn meta(&self, storage: &str, namespace: &str, name: &str) -> Option<Arc<Meta>> {
         self.0.lock().get(&format!("{storage}/{namespace}/{name}")).cloned()
     }
+
+    /// The Secret's uid stands for the token that it carries.
+    fn secret_token(&self, namespace: &str, name: &str) -> Option<String> {
+        self.meta("secrets", namespace, name).map(|meta| meta.uid.clone())
+    }
 }
 
 pub(crate) fn issuer() -> (Arc<Fixture>, TokenIssuer) {
@@ -40,7 +45,7 @@ pub(crate) fn account() -> Value {
 
 pub(crate) async fn token(issuer: &TokenIssuer, spec: Value) -> Result<String, String> {
     let answer = issuer.issue(&account(), json!({"spec": spec})).await;
-    answer.map(|answer| answer["status"]["token"].as_str().unwrap().to_owned()).map_err(|status| status.message)
+    answer.map(|answer| answer.request["status"]["token"].as_str().unwrap().to_owned()).map_err(|status| status.message)
 }
 
 #[tokio::test]
@@ -50,12 +55,13 @@ async fn a_token_bound_to_a_pod_dies_with_it() {
     let token = token(&issuer, spec).await.unwrap();
     let claims = issuer.verify(&token).unwrap().unwrap();
     assert_eq!(claims.sub, "system:serviceaccount:d:sa");
-    assert_eq!(claims.exp - claims.iat, 3607);
+    assert_eq!(claims.exp - claims.iat, 365 * 86_400, "what pods get mounted holds longer than it says");
+    assert_eq!(claims.kubernetes.warnafter, Some(claims.iat + 3607));
     assert_eq!(claims.kubernetes.node, Some(Reference { name: "n".into(), uid: "u-n".into() }));
     let at = |seconds: i64| Timestamp::from_second(claims.iat + seconds).unwrap();
     issuer.check(&claims, at(0)).unwrap();
     expect!["the token is used outside of its time"]
-        .assert_eq(&issuer.check(&claims, at(3607)).unwrap_err().to_string());
+        .assert_eq(&issuer.check(&claims, at(365 * 86_400)).unwrap_err().to_string());
     cluster.put("pods/d/p", "u-p2", &[]);
     expect!["pods p is gone or was made anew"].assert_eq(&issuer.check(&claims, at(0)).unwrap_err().to_string());
 }
@@ -107,4 +113,29 @@ fn the_key_set_is_what_the_discovery_names() {
     let key = &issuer.key_set()["keys"][0];
     assert_eq!((key["crv"].as_str(), key["alg"].as_str()), (Some("P-256"), Some("ES256")));
     assert_eq!(key["x"].as_str().unwrap().len(), 43);
+}
+
+#[tokio::test]
+async fn a_life_beyond_the_limit_is_cut_and_said() {
+    let (_, issuer) = issuer();
+    let issuer = issuer.limited_to(7_200);
+    let issued = issuer.issue(&account(), json!({"spec": {"expirationSeconds": 10_000}})).await;
+    let issued = issued.unwrap_or_else(|status| panic!("{}", status.message));
+    assert_eq!(issued.request["spec"]["expirationSeconds"], 7_200);
+    assert_eq!(issued.warnings, ["requested expiration of 10000 seconds shortened to 7200 seconds"]);
+}
+
+#[test]
+fn a_legacy_token_holds_as_long_as_its_secret_carries_it() {
+    let (cluster, issuer) = issuer();
+    let grant = LegacyGrant { namespace: "d", secret: "s", account: "sa", uid: "u-sa" };
+    let token = issuer.sign_legacy(&grant).unwrap();
+    assert!(issuer.verify(&token).unwrap().is_none(), "another issuer's");
+    let claims = issuer.verify_legacy(&token).unwrap().unwrap();
+    assert_eq!(claims.sub, "system:serviceaccount:d:sa");
+    assert!(issuer.check_legacy(&claims, &token).is_err(), "no Secret carries it");
+    cluster.put("secrets/d/s", &token, &[]);
+    issuer.check_legacy(&claims, &token).unwrap();
+    cluster.put("serviceaccounts/d/sa", "u-other", &[]);
+    assert!(issuer.check_legacy(&claims, &token).is_err(), "the account was made anew");
 }

@@ -39,6 +39,7 @@ impl Model {
 
     fn reserve(&mut self, op: &Op) -> bool {
         match op {
+            Op::Charge { quota, .. } if !self.objects.contains_key(quota) => true,
             Op::Charge { quota, delta, hard, .. } => {
                 let sum = self.charges.get(quota).copied().unwrap_or(0) + delta;
                 self.charges.insert(quota.clone(), sum);

@@ -57,6 +57,7 @@ async fn a_reopened_store_is_the_same() {
         assert_eq!(picture(&*store.snapshot(), pods), before);
         let quota = Key::new(pods, "default", "quota");
         assert_eq!(store.snapshot().charged(&quota, "pods"), round);
+        store.commit(put(pods, "quota", "few")).await.unwrap();
         for index in 0..50 {
             store.commit(put(pods, &format!("pod-{index}"), &format!("{round}"))).await.unwrap();
         }
