@@ -69,7 +69,7 @@ fn webhooks() {
     );
     check(
         &configuration(
-            "{name: a.b.c, sideEffects: Some, admissionReviewVersions: [v2, v2], clientConfig: {url: 'http://u@h/p?q=1#f'}}, {name: b.c.d, sideEffects: None, admissionReviewVersions: [v1beta1], clientConfig: {service: {port: 0, path: a//b}}, matchConditions: [{name: x, expression: ' '}, {name: x, expression: y}, {}]}",
+            "{name: a.b.c, sideEffects: Some, admissionReviewVersions: [v2, v2], clientConfig: {url: 'http://u@h/p?q=1#f'}}, {name: b.c.d, sideEffects: None, admissionReviewVersions: [v1beta1], clientConfig: {service: {port: 0, path: a//b}}, matchConditions: [{name: x, expression: ' '}, {name: x, expression: request}, {}]}",
         ),
         expect![[r#"
             webhooks[0].sideEffects: Unsupported value: "Some": supported values: "None", "NoneOnDryRun"
@@ -121,7 +121,7 @@ fn validating_policies() {
     );
     check(
         &policy(&format!(
-            "{CONSTRAINTS}, failurePolicy: No, paramKind: {{apiVersion: A/b/c, kind: 1x}}, variables: [{{name: in}}, {{}}], validations: [{{message: 'a\nb', reason: Bad}}, {{expression: x, message: ' ', messageExpression: ' '}}], auditAnnotations: [{{key: a, valueExpression: x}}, {{key: a}}]"
+            "{CONSTRAINTS}, failurePolicy: No, paramKind: {{apiVersion: A/b/c, kind: 1x}}, variables: [{{name: in}}, {{}}], validations: [{{message: 'a\nb', reason: Bad}}, {{expression: object.x, message: ' ', messageExpression: ' '}}], auditAnnotations: [{{key: a, valueExpression: x}}, {{key: a}}]"
         )),
         expect![[r#"
             spec.failurePolicy: Unsupported value: "No": supported values: "Fail", "Ignore"
@@ -167,7 +167,7 @@ fn mutating_policies() {
     );
     check(
         &policy(&format!(
-            "{CONSTRAINTS}, reinvocationPolicy: Often, mutations: [{{}}, {{patchType: JSONPatch, applyConfiguration: {{expression: x}}}}, {{patchType: ApplyConfiguration, applyConfiguration: {{}}}}, {{patchType: Merge}}]"
+            "{CONSTRAINTS}, reinvocationPolicy: Often, mutations: [{{}}, {{patchType: JSONPatch, applyConfiguration: {{expression: object.x}}}}, {{patchType: ApplyConfiguration, applyConfiguration: {{}}}}, {{patchType: Merge}}]"
         )),
         expect![[r#"
             spec.mutations[0].patchType: Required value
