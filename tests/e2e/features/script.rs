@@ -92,8 +92,7 @@ fn extend(step: &mut Step, line: &str) {
 
 #[test]
 fn a_row_is_read_as_it_is_written() {
-    let text =
-        "# 5 Delete\nalone\n\nProse.\n\n$ cat <<E\n> a\n>  b\n> E\na\n…\n[1]\n\n~ true\n\n# x Later\nmissing: no time\n";
+    let text = "# 5 Delete\nalone\n\nProse.\n\n$ cat <<E\n> a\n>  b\n> E\na\n…\n[1]\n\n~ true\n\n# x Later\nmissing: no time\n";
     let rows = rows("f", text);
     let [row, later] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!((row.number(), row.alone, row.missing.as_deref()), (Some(5), true, None));
