@@ -25,6 +25,7 @@ fn events(text: &str) -> Vec<Value> {
 }
 
 /// Waits until the log holds such an event.
+#[allow(clippy::disallowed_methods, reason = "another process's file has no event to await")]
 fn until(log: &std::path::Path, wanted: impl Fn(&Value) -> bool) -> Value {
     let limit = Instant::now() + Duration::from_secs(20);
     loop {
@@ -33,7 +34,7 @@ fn until(log: &std::path::Path, wanted: impl Fn(&Value) -> bool) -> Value {
             return found;
         }
         assert!(Instant::now() < limit, "no such event in:\n{text}");
-        std::thread::sleep(Duration::from_millis(50)); // a file has no event to await
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

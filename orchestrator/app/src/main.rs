@@ -40,7 +40,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a whole cluster on this machine: no root needed, nothing on the host is changed
-    Up(up::Up),
+    Up(Box<up::Up>),
     /// Write or merge a kubeconfig for a cluster of this machine, with a certificate for its administrator or a user
     Kubeconfig(kubeconfig::Kubeconfig),
     /// Push a Wasm component or module to a registry as an OCI artifact

@@ -71,7 +71,7 @@ pub fn rows(file: &str, text: &str) -> Vec<Row> {
     }
     for row in &rows {
         assert!(
-            row.missing.is_some() != !row.steps.is_empty(),
+            row.missing.is_some() == row.steps.is_empty(),
             "{file}: row {} must do something or say why not",
             row.name
         );

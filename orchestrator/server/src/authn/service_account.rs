@@ -22,7 +22,7 @@ pub struct ServiceAccountTokens {
 
 /// What a good signature vouches for.
 enum Verified {
-    Bound(Claims),
+    Bound(Box<Claims>),
     Legacy(LegacyClaims),
 }
 
@@ -76,7 +76,7 @@ impl ServiceAccountTokens {
             return Ok(Some(known.clone()));
         }
         let found = match self.issuer.verify(token)? {
-            Some(claims) => Some(Verified::Bound(claims)),
+            Some(claims) => Some(Verified::Bound(Box::new(claims))),
             None => self.issuer.verify_legacy(token)?.map(Verified::Legacy),
         };
         let Some(found) = found.map(Arc::new) else { return Ok(None) };
