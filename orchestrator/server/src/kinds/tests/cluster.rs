@@ -85,9 +85,6 @@ fn webhooks() {
             webhooks[1].clientConfig.service.path: Invalid value: "a//b": must start with a '/'
             webhooks[1].clientConfig.service.path: Invalid value: "a//b": segment[1] may not be empty
             webhooks[1].matchConditions[0].expression: Required value
-            webhooks[1].matchConditions[1].expression: Invalid value: "y": compilation failed: ERROR: <input>:1:1: undeclared reference to 'y' (in container '')
-             | y
-             | ^
             webhooks[1].matchConditions[1].name: Duplicate value: "x"
             webhooks[1].matchConditions[2].expression: Required value
             webhooks[1].matchConditions[2].name: Required value
@@ -135,9 +132,6 @@ fn validating_policies() {
             spec.validations[0].reason: Unsupported value: "Bad": supported values: "Forbidden", "Invalid", "RequestEntityTooLarge"
             spec.validations[1].messageExpression: Invalid value: " ": must be non-empty if specified
             spec.validations[1].message: Invalid value: " ": message must be non-empty if specified
-            spec.validations[1].expression: Invalid value: "x": compilation failed: ERROR: <input>:1:1: undeclared reference to 'x' (in container '')
-             | x
-             | ^
             spec.auditAnnotations[1].valueExpression: Required value: valueExpression is not specified
             spec.auditAnnotations[1].key: Duplicate value: "a"
         "#]],
@@ -173,9 +167,6 @@ fn mutating_policies() {
             spec.mutations[0].patchType: Required value
             spec.mutations[1].jsonPatch: Required value: must be specified when patchType is JSONPatch
             spec.mutations[1].applyConfiguration: Invalid value: "{applyConfiguration}": must not be specified when patchType is JSONPatch
-            spec.mutations[1].applyConfiguration.expression: Invalid value: "x": compilation failed: ERROR: <input>:1:1: undeclared reference to 'x' (in container '')
-             | x
-             | ^
             spec.mutations[2].applyConfiguration.expression: Required value: expression is not specified
             spec.mutations[3].patchType: Unsupported value: "Merge": supported values: "ApplyConfiguration", "JSONPatch"
             spec.reinvocationPolicy: Unsupported value: "Often": supported values: "IfNeeded", "Never"
