@@ -1,6 +1,7 @@
 //! CPU time of containers: measured around every poll of a guest, limited by a token bucket that the epoch callback
 //! asks, ticked by a thread that runs only while a guest does.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,8 +14,10 @@ use parking_lot::Mutex;
 use wasmtime::{Engine, UpdateDeadline};
 
 const TICK: Duration = Duration::from_millis(1);
-/// Ticks a guest may run before others of its thread get their turn.
+/// Ticks until a guest is looked at.
 pub(crate) const SLICE_TICKS: u64 = 2;
+/// What a guest may run in one go before others of its thread get their turn.
+const SLICE: Duration = TICK.saturating_mul(SLICE_TICKS as u32);
 /// Ticks without a running guest before the clock sleeps.
 const LINGER_TICKS: u32 = 20;
 /// As the Linux scheduler's default: `limits.cpu` is a share of each such period.
@@ -129,10 +132,13 @@ impl Meter {
         }
     }
 
-    /// What happens to a guest whose slice has ended.
+    /// What happens to a guest whose deadline has passed. Ticks also pass while it waits for its thread: only a slice
+    /// that it has run is one.
     pub(crate) fn deadline(&self) -> UpdateDeadline {
-        match self.throttled(Instant::now()) {
+        let now = Instant::now();
+        match self.throttled(now) {
             Some(wait) => UpdateDeadline::YieldCustom(SLICE_TICKS, Box::pin(tokio::time::sleep(wait))),
+            None if now.saturating_duration_since(POLLED.get()) < SLICE => UpdateDeadline::Continue(1),
             None => UpdateDeadline::Yield(SLICE_TICKS),
         }
     }
@@ -155,6 +161,11 @@ impl Bucket {
     }
 }
 
+thread_local! {
+    /// Since when this thread polls its guest.
+    static POLLED: Cell<Instant> = Cell::new(Instant::now());
+}
+
 /// A guest's future: each poll is charged to its container and keeps the clock ticking.
 pub(crate) struct Metered<F> {
     guest: Pin<Box<F>>,
@@ -173,6 +184,7 @@ impl<F: Future> Future for Metered<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
+        POLLED.set(Instant::now());
         let before = thread_nanoseconds();
         this.host.ticker.enter();
         let polled = this.guest.as_mut().poll(cx);
