@@ -15,7 +15,7 @@ use kube_cel::cel::{Context, ExecutionError, IdedExpr, Value as Cel};
 use serde_json::Value;
 
 pub use analysis::{Known, Variables};
-pub use values::{from_json, optional, to_json};
+pub use values::{RESERVED, from_json, optional, to_json};
 
 /// Longer expressions are refused.
 const SOURCE_CHARS_MAX: usize = 64 * 1024;

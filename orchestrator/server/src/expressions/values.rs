@@ -13,7 +13,7 @@ use kube_cel::cel::objects::{Key, Map, OptionalValue};
 use serde_json::Value;
 
 /// CEL's own words, which no field may be.
-const RESERVED: &[&str] = &[
+pub const RESERVED: &[&str] = &[
     "true",
     "false",
     "null",

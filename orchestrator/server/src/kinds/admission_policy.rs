@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::Value;
 
 use crate::admission::policies;
-use crate::expressions::Variables;
+use crate::expressions::{RESERVED, Variables};
 
 use super::json::{fill_text, is_empty, is_set, items, present, text};
 use super::match_rules::{
@@ -21,29 +21,6 @@ use super::{Kind, PLAIN, Problem, STATUS, Scope, conditions, drop_status, keep_s
 const REASONS: &[&str] = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
 const ANNOTATIONS_MAX: usize = 20;
 const EXPRESSION_BYTES_MAX: usize = 5 * 1024;
-const RESERVED: &[&str] = &[
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 const PARAM_KIND: &str = "ParamKind specifies the kind of resources used to parameterize this policy";
 
 pub static VALIDATING: Kind = Kind {
