@@ -63,22 +63,8 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
     let name = text(&value, &["metadata", "name"]).to_owned();
     let cluster = server.cluster(server.store.snapshot());
     let mut request = AdmissionRequest {
-        kind,
-        entry: &call.entry,
-        subresource: "",
-        operation: Operation::Create,
-        namespace: call.namespace(),
-        name: &name,
         object: Some(value),
-        old: None,
-        identity: &call.identity,
-        dry_run: options.dry_run,
-        now: now.as_second(),
-        cluster: &cluster,
-        guards: Vec::new(),
-        ops: Vec::new(),
-        explain: Vec::new(),
-        warnings: Vec::new(),
+        ..write::request(call, Operation::Create, &name, options.dry_run, &cluster)
     };
     write::admit(server, &mut request).await?;
     let object = request.object.as_mut().expect("plug-ins leave an object");

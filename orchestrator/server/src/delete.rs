@@ -139,22 +139,9 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
     let cluster = server.cluster(snapshot);
     let now = server.now();
     let mut request = AdmissionRequest {
-        kind,
-        entry: &call.entry,
-        subresource: "",
-        operation: Operation::Delete,
-        namespace: call.namespace(),
-        name,
-        object: None,
         old: Some(&old),
-        identity: &call.identity,
-        dry_run: options.dry_run,
-        now: now.as_second(),
-        cluster: &cluster,
-        guards: Vec::new(),
-        ops: Vec::new(),
-        explain: Vec::new(),
         warnings: warnings(kind, options),
+        ..write::request(call, Operation::Delete, name, options.dry_run, &cluster)
     };
     write::admit(server, &mut request).await?;
     write::confirm(server, &mut request).await?;

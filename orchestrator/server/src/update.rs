@@ -86,22 +86,10 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     }
     let cluster = server.cluster(snapshot);
     let mut request = AdmissionRequest {
-        kind,
-        entry: &call.entry,
         subresource: call.subresource(),
-        operation: Operation::Update,
-        namespace: call.namespace(),
-        name,
         object: Some(new),
         old: Some(&old),
-        identity: &call.identity,
-        dry_run: options.dry_run,
-        now: server.now().as_second(),
-        cluster: &cluster,
-        guards: Vec::new(),
-        ops: Vec::new(),
-        explain: Vec::new(),
-        warnings: Vec::new(),
+        ..write::request(call, Operation::Update, name, options.dry_run, &cluster)
     };
     write::admit(server, &mut request).await?;
     let new = request.object.as_mut().expect("plug-ins leave an object");

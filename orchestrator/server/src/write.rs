@@ -6,7 +6,7 @@ use crate::call::Call;
 use crate::kinds::{Kind, Problem};
 use crate::registry::Entry;
 use crate::reply::Status;
-use crate::seams::{AdmissionRequest, Operation};
+use crate::seams::{AdmissionRequest, Cluster, Operation};
 use crate::server::Server;
 
 /// Literal defaults from the schema table, then what the table cannot express.
@@ -44,27 +44,42 @@ pub async fn confirm(server: &Server, request: &mut AdmissionRequest<'_>) -> Res
     Ok(())
 }
 
+/// What admission gets to see of a write to the object of this name; object and old object are the caller's to add.
+pub fn request<'a>(
+    call: &'a Call,
+    operation: Operation,
+    name: &'a str,
+    dry_run: bool,
+    cluster: &'a Cluster,
+) -> AdmissionRequest<'a> {
+    AdmissionRequest {
+        kind: call.kind(),
+        entry: &call.entry,
+        subresource: "",
+        operation,
+        namespace: call.namespace(),
+        name,
+        object: None,
+        old: None,
+        identity: &call.identity,
+        dry_run,
+        now: call.server.now().as_second(),
+        cluster,
+        guards: Vec::new(),
+        ops: Vec::new(),
+        explain: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
 /// The body of a subresource with a kind of its own (TokenRequest, Eviction), as admission leaves it.
 pub async fn admit_body(call: &Call, body: Value, dry_run: bool) -> Result<Value, Status> {
     let server = &call.server;
     let cluster = server.cluster(server.store.snapshot());
     let mut request = AdmissionRequest {
-        kind: call.kind(),
-        entry: &call.entry,
         subresource: call.subresource(),
-        operation: Operation::Create,
-        namespace: call.namespace(),
-        name: call.name(),
         object: Some(body),
-        old: None,
-        identity: &call.identity,
-        dry_run,
-        now: server.now().as_second(),
-        cluster: &cluster,
-        guards: Vec::new(),
-        ops: Vec::new(),
-        explain: Vec::new(),
-        warnings: Vec::new(),
+        ..self::request(call, Operation::Create, call.name(), dry_run, &cluster)
     };
     admit(server, &mut request).await?;
     confirm(server, &mut request).await?;
