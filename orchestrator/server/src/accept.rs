@@ -15,7 +15,7 @@ pub enum Form {
     Discovery,
 }
 
-const SERVED: &[&str] = &["application/json", "application/yaml", PROTOBUF];
+pub const SERVED: &[&str] = &["application/json", "application/yaml", PROTOBUF];
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// How the reply is written. The form is the same; `encoding.rs` rewrites it.

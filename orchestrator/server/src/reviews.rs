@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+use crate::accept::{self, Form};
 use crate::call::{Call, FieldValidation, text};
 use crate::kinds::component_status::COMPONENT_STATUS;
 use crate::kinds::json::items;
@@ -11,7 +12,7 @@ use crate::kinds::{Kind, Scope};
 use crate::reply::{self, Status};
 use crate::route::equalities;
 use crate::seams::{Attributes, Decision, Identity};
-use crate::{body, forms, stamp, subresources, write};
+use crate::{body, stamp, subresources, write};
 
 const INVALID_TOKEN: &str = "invalid bearer token";
 
@@ -20,7 +21,11 @@ pub fn is_virtual(kind: &Kind) -> bool {
     std::ptr::eq(kind, &COMPONENT_STATUS) || kind.verbs == ["create"]
 }
 
+/// Nothing is stored, so there is neither a table nor metadata to show.
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
+    if call.form != Form::Json {
+        return Err(Status::not_acceptable(accept::SERVED));
+    }
     let input = body::object(&call, body, FieldValidation::Warn).await?;
     let mut review = input.value;
     review["apiVersion"] = call.entry.api_version().into();
@@ -42,7 +47,7 @@ pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
         "SelfSubjectAccessReview" => review["status"] = access(&call, &review["spec"], &call.identity),
         _ => review["status"] = access(&call, &review["spec"], &subject(&review["spec"])),
     }
-    Ok(reply::created(forms::shaped(&Call { form: crate::accept::Form::Json, ..call }, review.to_string().into())?))
+    Ok(reply::created(review.to_string().into()))
 }
 
 fn user_info(identity: &Identity) -> Value {

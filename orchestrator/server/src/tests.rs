@@ -2,6 +2,7 @@
 
 mod custom;
 mod encoding;
+mod fuzz;
 mod outside;
 mod proxies;
 mod quotas;

@@ -52,9 +52,9 @@ async fn an_event_is_one_object_in_two_groups() {
     check(
         &server,
         &format!("PATCH {newer}/e"),
-        json!({ "note": "other" }),
+        json!({ "reason": "Other" }),
         expect![[
-            r#"422 Invalid Event.events.k8s.io "e" is invalid: message: Invalid value: "other": field is immutable"#
+            r#"422 Invalid Event.events.k8s.io "e" is invalid: reason: Invalid value: "Other": field is immutable"#
         ]],
     )
     .await;
