@@ -52,6 +52,15 @@ pub fn form(headers: &HeaderMap) -> Result<Form, Status> {
     if asked { Err(Status::not_acceptable(SERVED)) } else { Ok(Form::Json) }
 }
 
+/// Refuses who would take nothing but columns, for what has none.
+pub fn without_table(headers: &HeaderMap) -> Result<(), Status> {
+    let mut asked = ranges(headers).filter_map(served).peekable();
+    match asked.peek().is_none() || asked.any(|form| form != Form::Table) {
+        true => Ok(()),
+        false => Err(Status::not_acceptable(SERVED)),
+    }
+}
+
 fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header::ACCEPT).into_iter();
     let ranges = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));

@@ -11,7 +11,7 @@ use crate::kinds::{Kind, Scope};
 use crate::reply::{self, Status};
 use crate::route::equalities;
 use crate::seams::{Attributes, Decision, Identity};
-use crate::{body, forms, stamp, subresources, write};
+use crate::{accept, body, forms, stamp, subresources, write};
 
 const INVALID_TOKEN: &str = "invalid bearer token";
 
@@ -21,6 +21,8 @@ pub fn is_virtual(kind: &Kind) -> bool {
 }
 
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
+    // Nobody asks for a verdict in columns.
+    accept::without_table(&call.headers)?;
     let input = body::object(&call, body, FieldValidation::Warn).await?;
     let mut review = input.value;
     review["apiVersion"] = call.entry.api_version().into();

@@ -20,6 +20,7 @@ use crate::pipeline;
 use crate::registry::Registry;
 use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Keys, Relay, Sealer};
 use crate::tap::Tap;
+use crate::webhook_client::Lines;
 
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -99,6 +100,8 @@ pub struct Shared {
     pub(crate) limits: Limits,
     /// Streams that outlive the request that opened them; they end with the server.
     pub(crate) tunnels: Mutex<JoinSet<()>>,
+    /// To webhooks.
+    pub(crate) lines: Arc<Lines>,
 }
 
 impl Deref for Server {
@@ -129,6 +132,7 @@ impl Server {
             limits: options.limits,
             audit: options.audit,
             tunnels: Mutex::default(),
+            lines: Arc::default(),
         })))
     }
 
@@ -171,6 +175,7 @@ impl Server {
     /// What plug-ins and subresources read from.
     pub fn cluster(&self, snapshot: Arc<dyn Snapshot>) -> Cluster {
         let (store, registry) = (self.store.clone(), self.catalog.registry());
-        Cluster { store, snapshot, registry, codec: self.codec.clone(), authorizer: self.authorizer.clone() }
+        let (codec, authorizer, lines) = (self.codec.clone(), self.authorizer.clone(), self.lines.clone());
+        Cluster { store, snapshot, registry, codec, authorizer, lines }
     }
 }

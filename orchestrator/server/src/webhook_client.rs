@@ -1,6 +1,8 @@
 //! How the server asks others: a POST of JSON over TLS to a URL or a Service, within a time. Used for admission and
 //! conversion webhooks; aggregation dials the same way.
 
+mod lines;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::kinds::json::{is_set, items, text};
 use crate::seams::Cluster;
+pub use lines::Lines;
 
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -63,15 +66,18 @@ pub async fn post(cluster: &Cluster, client: &Value, body: &Value, within: Durat
         let target = target(cluster, client, within).await?;
         let authorities = STANDARD.decode(text(&client["caBundle"])).unwrap_or_default();
         let failed = |why: String| CallError::Failed { url: target.url.clone(), why };
-        let stream = connect(&target, &Trust { authorities, ..Trust::default() }).await.map_err(&failed)?;
-        let request = Request::post(&target.path)
-            .header(header::HOST, host(&target.url))
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json, */*")
-            .header(header::USER_AGENT, "kube-apiserver-admission")
-            .body(Full::new(Bytes::from(body.to_string())))
-            .map_err(|error| failed(error.to_string()))?;
-        let response = exchange(stream, request).await.map_err(&failed)?;
+        let trust = Trust { authorities, ..Trust::default() };
+        let body = Bytes::from(body.to_string());
+        let request = || {
+            let request = Request::post(&target.path)
+                .header(header::HOST, host(&target.url))
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::ACCEPT, "application/json, */*")
+                .header(header::USER_AGENT, "kube-apiserver-admission")
+                .body(Full::new(body.clone()));
+            request.map_err(|error| error.to_string())
+        };
+        let response = cluster.lines.send(&target, &trust, request).await.map_err(&failed)?;
         if !response.status().is_success() {
             return Err(CallError::Answer(refusal(response.status(), response.body())));
         }
@@ -185,7 +191,7 @@ pub async fn connect(target: &Target, trust: &Trust) -> Result<TlsStream<TcpStre
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 let connected = TlsConnector::from(config.clone()).connect(name.clone(), stream).await;
-                return connected.map_err(|error| format!("tls: failed to verify certificate: {error}"));
+                return connected.map_err(|error| tls_text(&error, &target.server_name));
             }
             Err(error) => why = format!("dial tcp {address}: connect: {}", plain(&error)),
         }
@@ -193,28 +199,26 @@ pub async fn connect(target: &Target, trust: &Trust) -> Result<TlsStream<TcpStre
     Err(why)
 }
 
+/// What Go's client says of a handshake that failed.
+fn tls_text(error: &std::io::Error, name: &str) -> String {
+    use rustls::CertificateError as Bad;
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(bad)) = inner else { return error.to_string() };
+    let why = match bad {
+        Bad::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "certificate has expired or is not yet valid".to_owned()
+        }
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => format!("certificate is not valid for {name}"),
+        other => other.to_string(),
+    };
+    format!("tls: failed to verify certificate: x509: {why}")
+}
+
 fn plain(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         _ => error.to_string(),
-    }
-}
-
-/// One request over a connection of its own, its answer whole.
-pub async fn exchange(stream: TlsStream<TcpStream>, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    let answer = async {
-        let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-        let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
-        Ok(Response::from_parts(head, body.to_bytes()))
-    };
-    let (mut answer, mut connection) = (std::pin::pin!(answer), std::pin::pin!(connection));
-    tokio::select! {
-        answer = &mut answer => answer,
-        // The connection may end before its last bytes were read from it.
-        _ = &mut connection => answer.await,
     }
 }
 
