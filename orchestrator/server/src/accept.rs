@@ -15,7 +15,7 @@ pub enum Form {
     Discovery,
 }
 
-pub const SERVED: &[&str] = &["application/json", "application/yaml", PROTOBUF];
+const SERVED: &[&str] = &["application/json", "application/yaml", PROTOBUF];
 const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// How the reply is written. The form is the same; `encoding.rs` rewrites it.
@@ -50,6 +50,15 @@ pub fn form(headers: &HeaderMap) -> Result<Form, Status> {
         }
     }
     if asked { Err(Status::not_acceptable(SERVED)) } else { Ok(Form::Json) }
+}
+
+/// Refuses who would take nothing but columns, for what has none.
+pub fn without_table(headers: &HeaderMap) -> Result<(), Status> {
+    let mut asked = ranges(headers).filter_map(served).peekable();
+    match asked.peek().is_none() || asked.any(|form| form != Form::Table) {
+        true => Ok(()),
+        false => Err(Status::not_acceptable(SERVED)),
+    }
 }
 
 fn ranges(headers: &HeaderMap) -> impl Iterator<Item = &str> {

@@ -11,6 +11,7 @@ pub mod log;
 pub mod policy;
 pub mod webhook;
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -114,6 +115,10 @@ pub struct Authorized {
     pub allowed: bool,
     pub reason: String,
 }
+
+/// What admission noted, in the extensions of the response.
+#[derive(Debug, Clone)]
+pub struct Annotated(pub BTreeMap<String, String>);
 
 /// The stop of the road: events around everything behind it.
 pub async fn record(server: &Server, id: &str, request: Request, next: Next) -> Response {

@@ -11,6 +11,7 @@ use crate::pipeline::Caller;
 use crate::registry::Entry;
 use crate::reply::Status;
 use crate::route::{Query, Route};
+use crate::seams::Notes;
 use crate::server::Server;
 
 /// A request for a resource of the table.
@@ -22,6 +23,7 @@ pub struct Call {
     pub identity: Caller,
     pub form: Form,
     pub headers: Arc<HeaderMap>,
+    pub notes: Arc<Notes>,
 }
 
 impl Call {

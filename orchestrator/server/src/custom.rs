@@ -201,7 +201,7 @@ fn deprecation(definition: &Value, version: &Value) -> Option<String> {
 impl CustomKind {
     /// Everything that is wrong with an object; `old` is what stood there before.
     pub fn problems(&self, object: &Value, old: Option<&Value>) -> Vec<Problem> {
-        let mut problems = metadata::validate(object, self.kind.scope, rules_of_names::subdomain);
+        let mut problems = metadata::validate_plain(object, self.kind.scope, rules_of_names::subdomain);
         let faults = amphipod_schema::structural::validate(object, &self.schema, old);
         let well_formed = faults.is_empty();
         problems.extend(faults.into_iter().map(Problem::from));

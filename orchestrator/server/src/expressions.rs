@@ -4,6 +4,8 @@
 
 pub mod analysis;
 pub mod authorizer;
+mod budget;
+mod operators;
 mod structs;
 mod values;
 
@@ -28,6 +30,8 @@ pub const COST_MAX: u64 = 10_000_000;
 pub struct Expression {
     pub source: String,
     tree: IdedExpr,
+    /// The same with payments: what is evaluated.
+    metered: IdedExpr,
 }
 
 /// What an expression may be evaluated with.
@@ -50,6 +54,7 @@ thread_local! {
     static FUNCTIONS: Context<'static> = {
         let mut context = Context::default().with_all();
         authorizer::register(&mut context);
+        budget::register(&mut context);
         context
     };
 }
@@ -64,7 +69,8 @@ impl Expression {
         let tree = parser.parse(source).map_err(|errors| error_text(source, &errors.to_string()))?;
         let tree = structs::as_maps(tree).map_err(|why| error_text(source, &why))?;
         analysis::check(&tree, variables).map_err(|why| error_text(source, &why))?;
-        Ok(Self { source: source.to_owned(), tree })
+        let metered = budget::metered(tree.clone());
+        Ok(Self { source: source.to_owned(), tree, metered })
     }
 
     /// An estimate of what an evaluation costs at worst, in upstream's units.
@@ -84,7 +90,8 @@ impl Expression {
             for (name, value) in &scope.0 {
                 context.add_variable_from_value(name.clone(), value.clone());
             }
-            context.resolve(&self.tree).map_err(|error| error_of(&error))
+            budget::begin();
+            context.resolve(&self.metered).map_err(|error| error_of(&error))
         })
     }
 
@@ -117,6 +124,9 @@ fn error_text(source: &str, why: &str) -> String {
 
 /// In cel-go's words where they are known.
 fn error_of(error: &ExecutionError) -> String {
+    if let Some(exceeded) = budget::exceeded(error) {
+        return exceeded.to_owned();
+    }
     match error {
         ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
         ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
@@ -160,6 +170,11 @@ mod tests {
         ] {
             assert_eq!(evaluated(source, &[("object", object.clone())]), found, "{source}");
         }
+        let many: Vec<usize> = (0..500).collect();
+        let squared = "object.all(a, object.all(b, object.all(c, a + b + c >= 0)))";
+        let spent = "operation cancelled: actual cost limit exceeded";
+        assert_eq!(evaluated(squared, &[("object", many.clone().into())]), spent);
+        assert_eq!(evaluated("object.filter(a, a > 497).map(a, a + 1)", &[("object", many.into())]), "[499,500]");
         for bad in ["object.", "nobody.spec", "unheard('x')", "Thing{a: 1}"] {
             assert!(evaluated(bad, &[("object", object.clone())]).starts_with("ERROR"), "{bad}");
         }

@@ -108,9 +108,10 @@ fn collect(
 ) -> (Vec<Arc<Object>>, Option<Key>) {
     let namespace = scope(call);
     let id = call.entry.id();
+    let selects = |object: &Object| versions::selects(&call.server, &call.entry, selector, object);
     if let (Some(name), Some(namespace)) = (selector.single_name(), single_namespace(call)) {
         let object = snapshot.get(&Key::new(id, namespace, name));
-        return (object.into_iter().filter(|object| selector.matches(object)).collect(), None);
+        return (object.into_iter().filter(|object| selects(object)).collect(), None);
     }
     let mut found: Vec<Arc<Object>> = Vec::new();
     let mut after = after.cloned();
@@ -123,7 +124,7 @@ fn collect(
         let batch = snapshot.list(id, namespace, after.as_ref(), wanted);
         let done = wanted == 0 || batch.len() < wanted;
         after = batch.last().map(|object| object.key.clone());
-        found.extend(batch.into_iter().filter(|object| selector.is_empty() || selector.matches(object)));
+        found.extend(batch.into_iter().filter(|object| selector.is_empty() || selects(object)));
         if limit > 0 && found.len() > limit {
             found.truncate(limit);
             let last = found.last().map(|object| object.key.clone());

@@ -9,6 +9,7 @@ use http::Method;
 
 use crate::aggregation::Remote;
 use crate::aggregation::relay::relay;
+use crate::audit::Annotated;
 use crate::call::Call;
 use crate::kinds::Scope;
 use crate::pipeline::Caller;
@@ -55,10 +56,15 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     if route.attributes.subresource.is_empty() && accept::Form::Discovery == form {
         return Status::not_acceptable(&["application/json"]).into_response();
     }
-    let call = Call { server, entry, route, identity, form, headers: Arc::new(parts.headers.clone()) };
+    let call =
+        Call { server, entry, route, identity, form, headers: Arc::new(parts.headers.clone()), notes: Arc::default() };
     let parts = http::Request::from_parts(parts, ());
-    let entry = call.entry.clone();
+    let (entry, notes) = (call.entry.clone(), call.notes.clone());
     let mut response = dispatch(call, parts, body).await.unwrap_or_else(Status::into_response);
+    let notes = notes.take();
+    if !notes.is_empty() {
+        response.extensions_mut().insert(Annotated(notes));
+    }
     forms::warn(&mut response, &deprecation(&entry.kind));
     response
 }

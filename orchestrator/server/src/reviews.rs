@@ -4,7 +4,6 @@ use axum::body::Body;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
-use crate::accept::{self, Form};
 use crate::call::{Call, FieldValidation, text};
 use crate::kinds::component_status::COMPONENT_STATUS;
 use crate::kinds::json::items;
@@ -12,7 +11,7 @@ use crate::kinds::{Kind, Scope};
 use crate::reply::{self, Status};
 use crate::route::equalities;
 use crate::seams::{Attributes, Decision, Identity};
-use crate::{body, stamp, subresources, write};
+use crate::{accept, body, stamp, subresources, write};
 
 const INVALID_TOKEN: &str = "invalid bearer token";
 
@@ -23,9 +22,8 @@ pub fn is_virtual(kind: &Kind) -> bool {
 
 /// Nothing is stored, so there is neither a table nor metadata to show.
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
-    if call.form != Form::Json {
-        return Err(Status::not_acceptable(accept::SERVED));
-    }
+    // Nobody asks for a verdict in columns.
+    accept::without_table(&call.headers)?;
     let input = body::object(&call, body, FieldValidation::Warn).await?;
     let mut review = input.value;
     review["apiVersion"] = call.entry.api_version().into();

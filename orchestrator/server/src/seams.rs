@@ -4,17 +4,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use amphipod_schema::TypeRef;
 use amphipod_store::{Error, Guard, Key, Op, Snapshot, Store};
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::codec::Codec;
 use crate::kinds::Kind;
 use crate::registry::{Entry, Registry};
 use crate::reply::Status;
+use crate::webhook_client::Lines;
 
 /// Who asks. In-process callers put it into the request's extensions; then authentication is skipped, nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -146,6 +149,46 @@ pub struct AdmissionRequest<'a> {
     pub explain: Vec<Explain>,
     /// Each becomes a `Warning` header.
     pub warnings: Vec<String>,
+    pub notes: &'a Notes,
+}
+
+/// What plug-ins tell the auditors of one request; the first word under a key stays.
+#[derive(Default)]
+pub struct Notes(Mutex<BTreeMap<String, String>>);
+
+impl Notes {
+    pub fn add(&self, key: String, value: String) {
+        self.0.lock().entry(key).or_insert(value);
+    }
+
+    /// In place of what was said before.
+    pub fn set(&self, key: &str, value: String) {
+        self.0.lock().insert(key.to_owned(), value);
+    }
+
+    pub fn take(&self) -> BTreeMap<String, String> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+impl AdmissionRequest<'_> {
+    /// Group, version and kind of its body, where the subresource has one of its own: Scale, Eviction, PodExecOptions.
+    pub fn own_kind(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        self.kind.subresources.iter().find(|one| one.name == self.subresource)?.kind
+    }
+
+    /// The body's type in the schema table; `None` for custom kinds.
+    pub fn body_type(&self) -> Option<TypeRef> {
+        match self.own_kind() {
+            Some((group, version, kind)) => amphipod_schema::table().by_kind(&api_version(group, version), kind),
+            None => self.entry.ty,
+        }
+    }
+}
+
+/// `group/version`, or `version` alone.
+pub fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
 /// One admission plug-in. The order is the order of `Options::admission`.
@@ -175,6 +218,7 @@ pub struct Cluster {
     pub(crate) registry: Arc<Registry>,
     pub(crate) codec: Codec,
     pub(crate) authorizer: Arc<dyn Authorize>,
+    pub(crate) lines: Arc<Lines>,
 }
 
 impl Cluster {

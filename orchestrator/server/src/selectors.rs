@@ -55,8 +55,18 @@ impl Selector {
     }
 
     pub fn matches(&self, object: &Object) -> bool {
+        self.matches_with(object, &[])
+    }
+
+    /// The same, where some fields are known better than by the object's metadata.
+    pub fn matches_with(&self, object: &Object, fields: &[(String, String)]) -> bool {
         self.labels.iter().all(|requirement| requirement.matches(object.meta.label(&requirement.key)))
-            && self.fields.iter().all(|term| term.matches(object))
+            && self.fields.iter().all(|term| term.matches(object, fields))
+    }
+
+    /// Whether it asks for fields that not every object has.
+    pub fn asks_fields(&self) -> bool {
+        self.fields.iter().any(|term| !matches!(term.field.as_str(), "metadata.name" | "metadata.namespace"))
     }
 
     pub fn matches_labels(&self, labels: &[(String, String)]) -> bool {
@@ -93,11 +103,14 @@ impl Requirement {
 }
 
 impl FieldTerm {
-    fn matches(&self, object: &Object) -> bool {
+    fn matches(&self, object: &Object, known: &[(String, String)]) -> bool {
         let value = match self.field.as_str() {
             "metadata.name" => object.key.name(),
             "metadata.namespace" => object.key.namespace(),
-            field => object.meta.field(field).unwrap_or_default(),
+            field => match known.iter().find(|(label, _)| label == field) {
+                Some((_, value)) => value,
+                None => object.meta.field(field).unwrap_or_default(),
+            },
         };
         (value == self.value) == self.equal
     }

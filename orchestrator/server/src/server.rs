@@ -22,6 +22,7 @@ use crate::pipeline;
 use crate::registry::Registry;
 use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Keys, Relay, Sealer};
 use crate::tap::Tap;
+use crate::webhook_client::Lines;
 
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -110,6 +111,8 @@ pub struct Shared {
     pub(crate) ending: CancellationToken,
     /// Streams that outlive the request that opened them; they end with the server.
     pub(crate) tunnels: Mutex<JoinSet<()>>,
+    /// To webhooks.
+    pub(crate) lines: Arc<Lines>,
 }
 
 impl Deref for Server {
@@ -145,6 +148,7 @@ impl Server {
             admissions: Admissions::default(),
             ending: CancellationToken::new(),
             tunnels: Mutex::default(),
+            lines: Arc::default(),
         })))
     }
 
@@ -193,6 +197,7 @@ impl Server {
     /// What plug-ins and subresources read from.
     pub fn cluster(&self, snapshot: Arc<dyn Snapshot>) -> Cluster {
         let (store, registry) = (self.store.clone(), self.catalog.registry());
-        Cluster { store, snapshot, registry, codec: self.codec.clone(), authorizer: self.authorizer.clone() }
+        let (codec, authorizer, lines) = (self.codec.clone(), self.authorizer.clone(), self.lines.clone());
+        Cluster { store, snapshot, registry, codec, authorizer, lines }
     }
 }

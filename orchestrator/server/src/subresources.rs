@@ -2,6 +2,7 @@
 //! in the files of `subresources/`.
 
 mod binding;
+mod connect;
 mod eviction;
 mod proxy;
 mod scale;
@@ -39,10 +40,33 @@ pub async fn serve(call: Call, head: http::Request<()>, body: Body) -> Result<Re
     }
 }
 
+/// What admission sees of both sides, where that is not the object itself.
+pub fn shown(call: &Call, new: &Value, old: &Value) -> (Option<Value>, Option<Value>) {
+    match call.subresource() {
+        "scale" => (Some(scale::of(call, new)), Some(scale::of(call, old))),
+        _ => (None, None),
+    }
+}
+
+/// What admission made of what it was shown, put into the object.
+pub fn take_over(call: &Call, shown: &Value, object: &mut Value) {
+    if call.subresource() == "scale" {
+        scale::put(call, shown["spec"]["replicas"].as_i64().unwrap_or(0), object);
+    }
+}
+
 /// Puts back from `old` whatever this address may not change.
 pub fn confine(call: &Call, new: &mut Value, old: &Value) {
     match call.subresource() {
         "" => (call.kind().prepare_update)(new, old),
+        "status" if call.kind().is_custom => {
+            let status = new["status"].take();
+            *new = old.clone();
+            match status.is_null() {
+                true => drop(new.as_object_mut().expect("an object is one").remove("status")),
+                false => new["status"] = status,
+            }
+        }
         "status" => {
             only(new, old, &["status"]);
             if call.kind().kind == "CertificateSigningRequest" {
@@ -69,7 +93,8 @@ pub fn confine(call: &Call, new: &mut Value, old: &Value) {
             let mut conditions = new["status"]["conditions"].take();
             let now = crate::stamp::time(call.server.now());
             certificate_signing_request::stamp_conditions(&mut conditions, old, &now);
-            *new = old.clone();
+            new["status"] = old["status"].clone();
+            only(new, old, &["status"]);
             new["status"]["conditions"] = conditions;
         }
         "resize" => resize(new, old),

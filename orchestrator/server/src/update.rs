@@ -85,18 +85,14 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
         stamp::count_generation(&mut new, &old, &call.entry);
     }
     let cluster = server.cluster(snapshot);
+    let (shown, shown_old) = subresources::shown(call, &new, &old);
     let mut request = AdmissionRequest {
         subresource: call.subresource(),
-        object: Some(new),
-        old: Some(&old),
+        object: Some(shown.unwrap_or_else(|| std::mem::take(&mut new))),
+        old: Some(shown_old.as_ref().unwrap_or(&old)),
         ..write::request(call, Operation::Update, name, options.dry_run, &cluster)
     };
-    write::admit(server, &mut request).await?;
-    let new = request.object.as_mut().expect("plug-ins leave an object");
-    write::shape(new, &call.entry);
-    write::check(kind, name, problems(call, new, &old))?;
-    write::confirm(server, &mut request).await?;
-    let new = request.object.take().expect("plug-ins leave an object");
+    let new = admitted(call, &mut request, (new, &old)).await?;
     let unchanged = new == old && entries == old_entries;
     if unchanged && !leaves(&new, &old) {
         return Ok(Some(Written { object: forms::Object::Stored(stored), warnings: request.warnings }));
@@ -104,6 +100,33 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     let writer = managed::Writer { call, options, now: server.now() };
     let managed_fields = writer.updated(&old, &new, &entries);
     finish(call, options, (new, managed_fields, &stored, key), request).await
+}
+
+/// The object after admission and validation. `new` is empty where admission is shown the object itself.
+async fn admitted(
+    call: &Call,
+    request: &mut AdmissionRequest<'_>,
+    (mut new, old): (Value, &Value),
+) -> Result<Value, Status> {
+    let (server, kind, name) = (&call.server, call.kind(), call.name());
+    // The scheduler's word was admitted as the Binding that it is.
+    let asks = call.subresource() != "binding";
+    if asks {
+        write::admit(server, request).await?;
+    }
+    let left = request.object.as_mut().expect("plug-ins leave an object");
+    let is_part = !new.is_null();
+    if is_part {
+        subresources::take_over(call, left, &mut new);
+    }
+    let object = if is_part { &mut new } else { left };
+    write::shape(object, &call.entry);
+    write::check(kind, name, problems(call, object, old))?;
+    if asks {
+        write::confirm(server, request).await?;
+    }
+    let left = request.object.take().expect("plug-ins leave an object");
+    Ok(if is_part { new } else { left })
 }
 
 /// Both sides' managedFields taken out: those in force, and the stored ones.

@@ -10,6 +10,7 @@ use crate::custom::CustomKind;
 use crate::registry::Entry;
 use crate::reply::Status;
 use crate::seams::Cluster;
+use crate::selectors::Selector;
 use crate::server::Server;
 use crate::{codec, twins};
 
@@ -52,6 +53,13 @@ pub async fn value(server: &Server, entry: &Entry, object: &Object) -> Result<Va
         return Ok(twins::from_hub(entry, server.codec.value(object)));
     }
     Ok(parsed(&frame(server, entry, object).await?))
+}
+
+/// Whether a stored object is selected. What was written before a field became selectable is looked into.
+pub fn selects(server: &Server, entry: &Entry, selector: &Selector, object: &Object) -> bool {
+    let stale = custom(entry).filter(|(_, hub)| selector.asks_fields() && object.revision <= hub.since);
+    let Some((own, _)) = stale else { return selector.matches(object) };
+    selector.matches_with(object, &own.conversion.known_values(&server.codec.value(object)))
 }
 
 /// An object as it will lie in the store, and what of it is known in clear.

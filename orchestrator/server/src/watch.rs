@@ -95,7 +95,8 @@ impl Watcher {
             from = snapshot.revision();
             if wants_state {
                 let objects = snapshot.list(call.entry.id(), list::scope(&call), None, 0);
-                initial = objects.into_iter().filter(|object| selector.matches(object)).collect();
+                let selects = |object: &Arc<Object>| versions::selects(&call.server, &call.entry, &selector, object);
+                initial = objects.into_iter().filter(selects).collect();
             }
         } else {
             reads::reached(&call, from).await?;
@@ -205,8 +206,9 @@ impl Watcher {
             };
             return self.lines.push((kind, event.current.clone()));
         }
-        let before = event.previous.as_ref().filter(|previous| self.selector.matches(previous));
-        let matches_now = event.change != Change::Deleted && self.selector.matches(&event.current);
+        let selects = |object: &Object| versions::selects(&self.call.server, &self.call.entry, &self.selector, object);
+        let before = event.previous.as_ref().filter(|previous| selects(previous));
+        let matches_now = event.change != Change::Deleted && selects(&event.current);
         match (before, matches_now) {
             (Some(_), true) => self.lines.push(("MODIFIED", event.current.clone())),
             (None, true) => self.lines.push(("ADDED", event.current.clone())),

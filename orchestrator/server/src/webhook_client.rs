@@ -1,6 +1,8 @@
 //! How the server asks others: a POST of JSON over TLS to a URL or a Service, within a time. Used for admission and
 //! conversion webhooks; aggregation dials the same way.
 
+mod lines;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,7 @@ use tokio_rustls::client::TlsStream;
 use crate::kinds::json::text;
 use crate::seams::Cluster;
 use crate::service_reference::ServiceReference;
+pub use lines::Lines;
 
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -64,15 +67,18 @@ pub async fn post(cluster: &Cluster, client: &Value, body: &Value, within: Durat
         let target = target(cluster, client, within).await?;
         let authorities = STANDARD.decode(text(&client["caBundle"])).unwrap_or_default();
         let failed = |why: String| CallError::Failed { url: target.url.clone(), why };
-        let stream = connect(&target, &Trust { authorities, ..Trust::default() }).await.map_err(&failed)?;
-        let request = Request::post(&target.path)
-            .header(header::HOST, host(&target.url))
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json, */*")
-            .header(header::USER_AGENT, "kube-apiserver-admission")
-            .body(Full::new(Bytes::from(body.to_string())))
-            .map_err(|error| failed(error.to_string()))?;
-        let response = exchange(stream, request).await.map_err(&failed)?;
+        let trust = Trust { authorities, ..Trust::default() };
+        let body = Bytes::from(body.to_string());
+        let request = || {
+            let request = Request::post(&target.path)
+                .header(header::HOST, host(&target.url))
+                .header(header::CONTENT_TYPE, "application/json")
+                .header(header::ACCEPT, "application/json, */*")
+                .header(header::USER_AGENT, "kube-apiserver-admission")
+                .body(Full::new(body.clone()));
+            request.map_err(|error| error.to_string())
+        };
+        let response = cluster.lines.send(&target, &trust, request).await.map_err(&failed)?;
         if !response.status().is_success() {
             return Err(CallError::Answer(refusal(response.status(), response.body())));
         }
@@ -138,7 +144,7 @@ pub async fn connect(target: &Target, trust: &Trust) -> Result<TlsStream<TcpStre
     let name = ServerName::try_from(target.server_name.clone()).map_err(|error| error.to_string())?;
     let stream = dial(&target.addresses).await?;
     let connected = TlsConnector::from(config).connect(name, stream).await;
-    connected.map_err(|error| format!("tls: failed to verify certificate: {error}"))
+    connected.map_err(|error| tls_text(&error, &target.server_name))
 }
 
 /// A connection to the first address that takes one. The error is a text for the client.
@@ -154,6 +160,22 @@ pub async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
         }
     }
     Err(why)
+}
+
+/// What Go's client says of a handshake that failed.
+fn tls_text(error: &std::io::Error, name: &str) -> String {
+    use rustls::CertificateError as Bad;
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(bad)) = inner else { return error.to_string() };
+    let why = match bad {
+        Bad::UnknownIssuer => "certificate signed by unknown authority".to_owned(),
+        Bad::Expired | Bad::ExpiredContext { .. } | Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
+            "certificate has expired or is not yet valid".to_owned()
+        }
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => format!("certificate is not valid for {name}"),
+        other => other.to_string(),
+    };
+    format!("tls: failed to verify certificate: x509: {why}")
 }
 
 fn plain(error: &std::io::Error) -> String {

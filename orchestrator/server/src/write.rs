@@ -95,17 +95,18 @@ pub fn request<'a>(
         ops: Vec::new(),
         explain: Vec::new(),
         warnings: Vec::new(),
+        notes: &call.notes,
     }
 }
 
-/// The body of a subresource with a kind of its own (TokenRequest, Eviction), as admission leaves it.
-pub async fn admit_body(call: &Call, body: Value, dry_run: bool) -> Result<Value, Status> {
+/// The body of a subresource with a kind of its own (TokenRequest, Eviction, PodExecOptions), as admission leaves it.
+pub async fn admit_body(call: &Call, operation: Operation, body: Value, dry_run: bool) -> Result<Value, Status> {
     let server = &call.server;
     let cluster = server.cluster(server.store.snapshot());
     let mut request = AdmissionRequest {
         subresource: call.subresource(),
         object: Some(body),
-        ..self::request(call, Operation::Create, call.name(), dry_run, &cluster)
+        ..self::request(call, operation, call.name(), dry_run, &cluster)
     };
     admit(server, &mut request).await?;
     confirm(server, &mut request).await?;

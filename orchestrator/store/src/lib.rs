@@ -143,7 +143,7 @@ pub trait Store: Send + Sync {
     /// The picture at an earlier revision, kept by [`Store::pin`]; `Expired` when it is gone.
     fn snapshot_at(&self, revision: Revision) -> Result<Arc<dyn Snapshot>, Error>;
 
-    /// Keeps this snapshot for later pages of a list (`PINS_MAX`, `PIN_SECONDS`, least recently used goes first).
+    /// Keeps this snapshot for later pages of a list (`PINS_MAX`, `PIN_SECONDS`, the oldest goes first).
     fn pin(&self, snapshot: Arc<dyn Snapshot>);
 
     /// Events of one resource after `after`. `TooNew` for a revision that is not reached yet.

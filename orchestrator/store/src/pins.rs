@@ -11,7 +11,8 @@ use crate::{Revision, Snapshot};
 pub(crate) const PINS_MAX: usize = 256;
 pub(crate) const PIN_SECONDS: u64 = 300;
 
-/// Least recently used first.
+/// Oldest first. A pin ends in its time however often it is asked for: upstream's compaction waits for nobody, and
+/// clients rely on it.
 #[derive(Default)]
 pub(crate) struct Pins(VecDeque<(Instant, Arc<dyn Snapshot>)>);
 
@@ -19,20 +20,19 @@ impl Pins {
     pub fn add(&mut self, snapshot: Arc<dyn Snapshot>, now: Instant) {
         self.expire(now);
         let revision = snapshot.revision();
-        self.0.retain(|(_, pinned)| pinned.revision() != revision);
+        if self.0.iter().any(|(_, pinned)| pinned.revision() == revision) {
+            return;
+        }
         if self.0.len() >= PINS_MAX {
             self.0.pop_front();
         }
         self.0.push_back((now, snapshot));
     }
 
-    /// The snapshot of this revision, whose time begins anew.
+    /// The snapshot of this revision.
     pub fn find(&mut self, revision: Revision, now: Instant) -> Option<Arc<dyn Snapshot>> {
         self.expire(now);
-        let index = self.0.iter().position(|(_, pinned)| pinned.revision() == revision)?;
-        let (_, snapshot) = self.0.remove(index)?;
-        self.0.push_back((now, snapshot.clone()));
-        Some(snapshot)
+        self.0.iter().find(|(_, pinned)| pinned.revision() == revision).map(|(_, snapshot)| snapshot.clone())
     }
 
     fn expire(&mut self, now: Instant) {

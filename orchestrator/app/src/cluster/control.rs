@@ -188,6 +188,7 @@ pub async fn bootstrap(
     let (ready, mut is_ready) = watch::channel(false);
     parts.run(amphipod_server::aggregation::follow::follow(server.clone(), ready));
     is_ready.wait_for(|ready| *ready).await?;
+    parts.run(amphipod_server::admission::policies::typing::keep(server.clone()));
     Ok(())
 }
 

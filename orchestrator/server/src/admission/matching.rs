@@ -9,9 +9,11 @@ use crate::expressions::{self, Expression, Known, Scope as Names, Variables, aut
 use crate::kinds::Scope;
 use crate::kinds::json::{entries, is_set, items, text};
 use crate::registry::Entry;
+use crate::reply::Status;
 use crate::seams::{AdmissionRequest, Attributes, Operation};
 use crate::selectors::Selector;
 use crate::subresources::selector_text;
+use crate::{versions, write};
 
 /// Rules and selectors of one webhook, policy or binding, read once.
 pub struct Matcher {
@@ -179,7 +181,11 @@ pub fn described(request: &AdmissionRequest<'_>, entry: &Entry, uid: &str) -> Va
         let kind = json!({ "group": group, "version": version, "kind": entry.kind.kind });
         (kind, json!({ "group": group, "version": version, "resource": entry.kind.plural }))
     };
-    let ((kind, resource), (own_kind, own_resource)) = (named(entry), named(request.entry));
+    let ((mut kind, resource), (mut own_kind, own_resource)) = (named(entry), named(request.entry));
+    if let Some((group, version, name)) = request.own_kind() {
+        kind = json!({ "group": group, "version": version, "kind": name });
+        own_kind = kind.clone();
+    }
     let identity = request.identity;
     let mut user = json!({ "username": identity.user, "groups": identity.groups });
     if let Some(uid) = &identity.uid {
@@ -191,12 +197,17 @@ pub fn described(request: &AdmissionRequest<'_>, entry: &Entry, uid: &str) -> Va
     let options = match request.operation {
         Operation::Create => "CreateOptions",
         Operation::Update => "UpdateOptions",
-        _ => "DeleteOptions",
+        Operation::Delete => "DeleteOptions",
+        Operation::Connect => "",
+    };
+    let options = match options {
+        "" => Value::Null,
+        kind => json!({ "kind": kind, "apiVersion": "meta.k8s.io/v1" }),
     };
     let mut described = json!({
         "uid": uid, "kind": kind, "resource": resource, "requestKind": own_kind, "requestResource": own_resource,
         "name": request.name, "operation": operation(request.operation), "userInfo": user,
-        "dryRun": request.dry_run, "options": { "kind": options, "apiVersion": "meta.k8s.io/v1" },
+        "dryRun": request.dry_run, "options": options,
     });
     if !request.namespace.is_empty() {
         described["namespace"] = request.namespace.into();
@@ -206,6 +217,31 @@ pub fn described(request: &AdmissionRequest<'_>, entry: &Entry, uid: &str) -> Va
         described["requestSubResource"] = request.subresource.into();
     }
     described
+}
+
+/// A request's body as the version of its resource that was matched. A subresource's own kind has one version.
+pub async fn seen(request: &AdmissionRequest<'_>, entry: &Entry, value: Option<&Value>) -> Result<Value, Status> {
+    match value {
+        None => Ok(Value::Null),
+        Some(value) if request.own_kind().is_some() => Ok(value.clone()),
+        Some(value) => versions::between(request.cluster, (request.entry, entry), value.clone()).await,
+    }
+}
+
+/// A body that was changed as this version, back in the request's own: defaulted again, and in Go's shape.
+pub async fn taken_back(request: &AdmissionRequest<'_>, entry: &Entry, value: Value) -> Result<Value, Status> {
+    if request.own_kind().is_none() {
+        let mut value = versions::between(request.cluster, (entry, request.entry), value).await?;
+        write::fill_defaults(&mut value, request.entry);
+        write::shape(&mut value, request.entry);
+        return Ok(value);
+    }
+    let mut value = value;
+    if let Some(ty) = request.body_type() {
+        amphipod_schema::fill_defaults(&mut value, ty);
+        amphipod_schema::prune_empty(&mut value, ty);
+    }
+    Ok(value)
 }
 
 /// What conditions may speak of.

@@ -2,13 +2,14 @@
 //! it names. What both kinds of policy share is here; `validating.rs` refuses, `mutating.rs` changes.
 
 pub mod mutating;
+pub mod typing;
 pub mod validating;
 
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::matching::{Conditions, Matcher, given, scope};
+use super::matching::{Conditions, Matcher, given, scope, seen};
 use crate::expressions::{self, Expression, Known, Scope, Variables};
 use crate::kinds::json::{entries, items, text};
 use crate::registry::Entry;
@@ -16,7 +17,6 @@ use crate::reply::Status;
 use crate::seams::{AdmissionRequest, Cluster};
 use crate::selectors::Selector;
 use crate::subresources::selector_text;
-use crate::versions;
 
 /// What every policy has.
 pub struct Policy {
@@ -107,11 +107,8 @@ pub async fn cases(policy: &Policy, binding: &Binding, request: &AdmissionReques
             return Ok(Vec::new());
         }
     }
-    let side = async |value: Option<&Value>| match value {
-        Some(value) => versions::between(request.cluster, (request.entry, &entry), value.clone()).await,
-        None => Ok(Value::Null),
-    };
-    let (object, old) = (side(request.object.as_ref()).await?, side(request.old).await?);
+    let object = seen(request, &entry, request.object.as_ref()).await?;
+    let old = seen(request, &entry, request.old).await?;
     let mut scope = scope(request, &entry, (&object, &old));
     let namespace = match request.namespace {
         "" => Value::Null,

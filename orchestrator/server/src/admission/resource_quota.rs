@@ -120,6 +120,10 @@ fn quotas_of(cluster: &Cluster, namespace: &str) -> Vec<Quota> {
 
 /// `None`: no quota can count this write. Costs nothing where a namespace has none.
 fn concerned(request: &AdmissionRequest<'_>) -> Option<Measure> {
+    // A Binding or a Scale takes nothing itself.
+    if request.own_kind().is_some() {
+        return None;
+    }
     let measure = measure(request.kind).filter(|_| request.cluster.count(QUOTAS, Some(request.namespace)) != 0)?;
     // An object that is only counted takes the same whatever it becomes.
     let is_change = request.operation == Operation::Update && request.object.is_some();

@@ -14,7 +14,6 @@ use super::matching::is_exempt;
 use crate::measure;
 use crate::reply::Status;
 use crate::seams::{AdmissionRequest, Admit};
-use crate::write;
 use ask::{Answer, Question};
 use hook::{Hook, hooks};
 
@@ -57,11 +56,9 @@ async fn mutate(hook: &Hook, request: &mut AdmissionRequest<'_>) -> Result<(), S
     let Some(question) = Question::of(hook, request).await? else { return Ok(()) };
     let answer = asked(&question, hook, request, "admit").await?;
     request.warnings.extend(answer.warnings.iter().cloned());
-    let Some(patched) = question.patched(hook, request, answer).await? else { return Ok(()) };
-    let mut patched = patched;
-    write::fill_defaults(&mut patched, request.entry);
-    write::shape(&mut patched, request.entry);
-    request.object = Some(patched);
+    if let Some(patched) = question.patched(hook, request, answer).await? {
+        request.object = Some(patched);
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::policy::{Kept, Level};
-use super::{Authorized, Impersonated, sources};
+use super::{Annotated, Authorized, Impersonated, sources};
 use crate::reply::Status;
 use crate::route::Route;
 use crate::seams::{Attributes, Identity};
@@ -70,6 +70,10 @@ impl Draft {
             let decision = if *allowed { "allow" } else { "forbid" };
             let annotations = json!({"authorization.k8s.io/decision": decision, "authorization.k8s.io/reason": reason});
             self.base.insert("annotations".to_owned(), annotations);
+        }
+        if let Some(Annotated(notes)) = response.extensions().get() {
+            let annotations = self.base.entry("annotations").or_insert_with(|| json!({}));
+            notes.iter().for_each(|(key, value)| annotations[key] = json!(value));
         }
     }
 

@@ -50,16 +50,18 @@ impl Conversion {
         for (version, fields) in &self.selectable {
             let wanted = format!("{}/{version}", self.group);
             let converted = self.convert(cluster, vec![object.clone()], &wanted).await?;
-            let object = &converted[0];
-            let value = |path: &JsonPath| match path.first(object) {
-                Some(Value::String(text)) => text.clone(),
-                Some(other) => other.to_string(),
-                None => String::new(),
-            };
-            found.extend(fields.iter().map(|(label, path)| (format!("{version}:{label}"), value(path))));
+            found.extend(fields.iter().map(|field| valued(version, field, &converted[0])));
         }
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// Those of them that nobody has to be asked for: all, unless a webhook converts; then those of its own version.
+    pub fn known_values(&self, object: &Value) -> Vec<(String, String)> {
+        let stored = text(&object["apiVersion"]).rsplit('/').next().unwrap_or_default();
+        let known = self.selectable.iter().filter(|(version, _)| matches!(self.how, How::None) || version == stored);
+        let values = known.flat_map(|(version, fields)| fields.iter().map(move |field| valued(version, field, object)));
+        values.collect()
     }
 
     /// Objects of any versions as those of `wanted`, which is `group/version`. In their order.
@@ -89,6 +91,15 @@ impl Conversion {
             }
         }
     }
+}
+
+fn valued(version: &str, (label, path): &(String, JsonPath), object: &Value) -> (String, String) {
+    let value = match path.first(object) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
+    };
+    (format!("{version}:{label}"), value)
 }
 
 fn selectable(version: &Value) -> Vec<(String, JsonPath)> {

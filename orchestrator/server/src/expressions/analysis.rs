@@ -8,6 +8,8 @@ use amphipod_schema::table::{Container, TypeRef};
 use kube_cel::cel::IdedExpr;
 use kube_cel::cel::common::ast::{ComprehensionExpr, EntryExpr, Expr};
 
+use super::operators::{self, Simple};
+
 /// What is known of a value.
 #[derive(Clone, Copy)]
 pub enum Known<'s> {
@@ -18,6 +20,17 @@ pub enum Known<'s> {
     Table(TypeRef),
     /// Maps and lists of a built-in type.
     Many(TypeRef),
+    Simple(Simple),
+}
+
+impl Known<'_> {
+    fn simple(self) -> Option<Simple> {
+        match self {
+            Known::Simple(simple) => Some(simple),
+            Known::Schema(schema, _) => Simple::of_schema(schema),
+            Known::Anything | Known::Table(_) | Known::Many(_) => None,
+        }
+    }
 }
 
 /// The variables of an expression.
@@ -29,7 +42,7 @@ impl<'s> Variables<'s> {
         Self(known.into_iter().map(|(name, known)| (name.to_owned(), known)).collect())
     }
 
-    fn with(&self, name: &str, known: Known<'s>) -> Self {
+    pub fn with(&self, name: &str, known: Known<'s>) -> Self {
         let mut next = self.clone();
         next.0.insert(name.to_owned(), known);
         next
@@ -105,6 +118,12 @@ fn known<'s>(node: &IdedExpr, variables: &Variables<'s>) -> Result<Known<'s>, St
             for argument in &call.args {
                 arguments.push(known(argument, variables)?);
             }
+            if let [left, right] = arguments.as_slice()
+                && let (Some(left), Some(right)) = (left.simple(), right.simple())
+                && let Some(made) = operators::result(&call.func_name, left, right)?
+            {
+                return Ok(Known::Simple(made));
+            }
             Ok(match (call.func_name.as_str(), arguments.first()) {
                 ("_[_]", Some(first)) => element(*first),
                 _ => Known::Anything,
@@ -131,7 +150,8 @@ fn known<'s>(node: &IdedExpr, variables: &Variables<'s>) -> Result<Known<'s>, St
             }
             Ok(Known::Anything)
         }
-        Expr::Literal(_) | Expr::Struct(_) | Expr::Unspecified => Ok(Known::Anything),
+        Expr::Literal(value) => Ok(Simple::of_literal(value).map_or(Known::Anything, Known::Simple)),
+        Expr::Struct(_) | Expr::Unspecified => Ok(Known::Anything),
     }
 }
 
@@ -149,7 +169,7 @@ fn inside<'s>(inner: &ComprehensionExpr, range: Known<'s>, variables: &Variables
 fn member<'s>(operand: Known<'s>, field: &str) -> Result<Known<'s>, String> {
     let undefined = || Err(format!("undefined field '{field}'"));
     match operand {
-        Known::Anything | Known::Many(_) => Ok(Known::Anything),
+        Known::Anything | Known::Many(_) | Known::Simple(_) => Ok(Known::Anything),
         Known::Schema(schema, is_resource) => match schema.properties.get(field) {
             Some(found) => Ok(Known::Schema(found, found.embedded)),
             None if (is_resource || schema.embedded) && matches!(field, "apiVersion" | "kind" | "metadata") => {
@@ -167,6 +187,7 @@ fn member<'s>(operand: Known<'s>, field: &str) -> Result<Known<'s>, String> {
             Ok(match (found.container, found.object()) {
                 (Container::One, Some(ty)) => Known::Table(ty),
                 (_, Some(ty)) => Known::Many(ty),
+                (Container::One, None) => Simple::of_field(found.element).map_or(Known::Anything, Known::Simple),
                 (_, None) => Known::Anything,
             })
         }

@@ -148,7 +148,7 @@ fn validate_mutating(policy: &Value) -> Vec<Problem> {
 
 /// What both policies have.
 fn validate_common(policy: &Value) -> Vec<Problem> {
-    let mut problems = metadata::validate(policy, Scope::Cluster, names::subdomain);
+    let mut problems = metadata::validate_plain(policy, Scope::Cluster, names::subdomain);
     let spec = &policy["spec"];
     match is_set(&spec["failurePolicy"]) {
         true => problems.extend(known(&spec["failurePolicy"], "spec.failurePolicy", FAILURE_POLICIES)),

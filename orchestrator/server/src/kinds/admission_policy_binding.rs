@@ -78,7 +78,7 @@ fn parameters(reference: &Value) -> String {
 }
 
 fn validate(binding: &Value) -> Vec<Problem> {
-    let mut problems = metadata::validate(binding, Scope::Cluster, names::subdomain);
+    let mut problems = metadata::validate_plain(binding, Scope::Cluster, names::subdomain);
     let spec = &binding["spec"];
     match text(&spec["policyName"]) {
         "" => problems.push(Problem::required("spec.policyName", "")),

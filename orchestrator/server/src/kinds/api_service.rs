@@ -67,7 +67,7 @@ fn available(service: &Value) -> String {
 }
 
 fn validate(service: &Value) -> Vec<Problem> {
-    let mut problems = metadata::validate(service, Scope::Cluster, names::path_segment);
+    let mut problems = metadata::validate_plain(service, Scope::Cluster, names::path_segment);
     let spec = &service["spec"];
     let (group, version) = (text(&spec["group"]), text(&spec["version"]));
     let (wanted, given) = (format!("{version}.{group}"), text(&service["metadata"]["name"]));

@@ -98,7 +98,7 @@ fn defaults(definition: &mut Value) {
 fn validate(definition: &Value) -> Vec<Problem> {
     let spec = &definition["spec"];
     let wanted = format!("{}.{}", text(&spec["names"]["plural"]), text(&spec["group"]));
-    let mut problems = metadata::validate(definition, Scope::Cluster, names::subdomain);
+    let mut problems = metadata::validate_plain(definition, Scope::Cluster, names::subdomain);
     if text(&definition["metadata"]["name"]) != wanted {
         let name = text(&definition["metadata"]["name"]);
         problems.push(Problem::invalid("metadata.name", name, "must be spec.names.plural+\".\"+spec.group"));

@@ -13,7 +13,7 @@ pub static LEASE: Kind = Kind {
     storage: "coordination.k8s.io/leases",
     update: UpdateRules { unconditional: false, creates: true, generation: false },
     validate: |lease| {
-        let mut problems = metadata::validate(lease, Scope::Namespaced, names::subdomain);
+        let mut problems = metadata::validate_plain(lease, Scope::Namespaced, names::subdomain);
         let spec = &lease["spec"];
         if let Some(seconds) = spec["leaseDurationSeconds"].as_i64().filter(|seconds| *seconds <= 0) {
             problems.push(Problem::invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0"));

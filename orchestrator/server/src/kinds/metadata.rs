@@ -9,15 +9,22 @@ use super::{Problem, Scope, labels, names};
 const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
-/// What is wrong with an object's metadata. Every kind's `validate` calls it first.
+/// What is wrong with an object's metadata. Every kind's `validate` calls it first, or [`validate_plain`].
 pub fn validate(object: &Value, scope: Scope, rule: names::Rule) -> Vec<Problem> {
+    let mut problems = validate_plain(object, scope, rule);
+    problems.extend(unqualified(&object["metadata"]["finalizers"], "metadata.finalizers"));
+    problems
+}
+
+/// The same for groups outside upstream's core: a finalizer of theirs may have any name.
+pub fn validate_plain(object: &Value, scope: Scope, rule: names::Rule) -> Vec<Problem> {
     let metadata = &object["metadata"];
     let mut problems = validate_name(metadata, rule);
     problems.extend(validate_namespace(text(&metadata["namespace"]), scope));
     problems.extend(labels::validate(&metadata["labels"], "metadata.labels"));
     problems.extend(validate_annotations(&metadata["annotations"], "metadata.annotations"));
     problems.extend(validate_owners(&metadata["ownerReferences"]));
-    problems.extend(validate_finalizers(&metadata["finalizers"], "metadata.finalizers"));
+    problems.extend(well_formed(&metadata["finalizers"], "metadata.finalizers"));
     problems
 }
 
@@ -120,8 +127,14 @@ fn validate_owners(owners: &Value) -> Vec<Problem> {
     problems
 }
 
-/// Finalizers of an object, or of a namespace's content.
+/// Finalizers of a namespace's content.
 pub fn validate_finalizers(finalizers: &Value, path: &str) -> Vec<Problem> {
+    let mut problems = well_formed(finalizers, path);
+    problems.extend(unqualified(finalizers, path));
+    problems
+}
+
+fn well_formed(finalizers: &Value, path: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     let names: Vec<&str> = items(finalizers).iter().map(text).collect();
     for name in &names {
@@ -131,11 +144,13 @@ pub fn validate_finalizers(finalizers: &Value, path: &str) -> Vec<Problem> {
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
         problems.push(Problem::invalid(path, finalizers.clone(), detail));
     }
-    for (index, name) in names.iter().enumerate() {
-        if !name.contains('/') && !STANDARD_FINALIZERS.contains(name) {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            problems.push(Problem::invalid(format!("{path}[{index}]"), *name, detail));
-        }
-    }
     problems
+}
+
+/// Names that are neither the cluster's own nor anybody's.
+fn unqualified(finalizers: &Value, path: &str) -> Vec<Problem> {
+    let names = items(finalizers).iter().map(text).enumerate();
+    let odd = names.filter(|(_, name)| !name.contains('/') && !STANDARD_FINALIZERS.contains(name));
+    let detail = "name is neither a standard finalizer name nor is it fully qualified";
+    odd.map(|(index, name)| Problem::invalid(format!("{path}[{index}]"), name, detail)).collect()
 }

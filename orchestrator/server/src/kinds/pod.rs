@@ -27,6 +27,11 @@ const LABELS: &[&str] = &[
     "status.nominatedNodeName",
 ];
 
+/// A connection into a pod; `kind` is that of its options.
+const fn stream(name: &'static str, kind: &'static str) -> Subresource {
+    Subresource { name, verbs: &["create", "get"], kind: Some(("", "v1", kind)) }
+}
+
 pub static POD: Kind = Kind {
     kind: "Pod",
     plural: "pods",
@@ -34,10 +39,13 @@ pub static POD: Kind = Kind {
     short_names: &["po"],
     categories: &["all"],
     subresources: &[
+        stream("attach", "PodAttachOptions"),
         Subresource { name: "binding", verbs: &["create"], kind: Some(("", "v1", "Binding")) },
         Subresource { name: "ephemeralcontainers", verbs: &["get", "patch", "update"], kind: None },
         Subresource { name: "eviction", verbs: &["create"], kind: Some(("policy", "v1", "Eviction")) },
+        stream("exec", "PodExecOptions"),
         Subresource { name: "log", verbs: &["get"], kind: None },
+        stream("portforward", "PodPortForwardOptions"),
         proxy("PodProxyOptions"),
         Subresource { name: "resize", verbs: &["get", "patch", "update"], kind: None },
         STATUS,

@@ -7,6 +7,7 @@ mod env;
 mod handlers;
 mod resources;
 mod scheduling;
+mod sysctls;
 mod volumes;
 
 pub use defaults::{fill_pod, fill_spec, pull_policy};
@@ -131,6 +132,7 @@ fn validate_security(context: &Value, path: &str) -> Vec<Problem> {
             }
         }
     }
+    problems.extend(sysctls::validate(&context["sysctls"], &format!("{path}.sysctls")));
     problems
 }
 

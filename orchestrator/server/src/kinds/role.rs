@@ -16,7 +16,7 @@ pub static ROLE: Kind = Kind {
     storage: "rbac.authorization.k8s.io/roles",
     update: UPSERT,
     validate: |role| {
-        let mut problems = metadata::validate(role, Scope::Namespaced, names::path_segment);
+        let mut problems = metadata::validate_plain(role, Scope::Namespaced, names::path_segment);
         problems.extend(validate_rules(&role["rules"], Scope::Namespaced));
         problems
     },
@@ -33,7 +33,7 @@ pub static CLUSTER_ROLE: Kind = Kind {
     storage: "rbac.authorization.k8s.io/clusterroles",
     update: UPSERT,
     validate: |role| {
-        let mut problems = metadata::validate(role, Scope::Cluster, names::path_segment);
+        let mut problems = metadata::validate_plain(role, Scope::Cluster, names::path_segment);
         problems.extend(validate_rules(&role["rules"], Scope::Cluster));
         problems.extend(validate_aggregation(&role["aggregationRule"]));
         problems

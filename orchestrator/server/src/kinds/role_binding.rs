@@ -73,7 +73,7 @@ fn defaults(binding: &mut Value) {
 }
 
 fn validate(binding: &Value, scope: Scope) -> Vec<Problem> {
-    let mut problems = metadata::validate(binding, scope, names::path_segment);
+    let mut problems = metadata::validate_plain(binding, scope, names::path_segment);
     let reference = &binding["roleRef"];
     let group = text(&reference["apiGroup"]);
     if group != GROUP {

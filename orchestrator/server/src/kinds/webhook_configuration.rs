@@ -71,7 +71,7 @@ fn default_webhooks(configuration: &mut Value) {
 }
 
 fn validate(configuration: &Value) -> Vec<Problem> {
-    let mut problems = metadata::validate(configuration, Scope::Cluster, names::subdomain);
+    let mut problems = metadata::validate_plain(configuration, Scope::Cluster, names::subdomain);
     let mut seen = HashSet::new();
     for (index, hook) in items(&configuration["webhooks"]).iter().enumerate() {
         let path = format!("webhooks[{index}]");

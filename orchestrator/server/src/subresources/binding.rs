@@ -8,14 +8,18 @@ use crate::body::{self, Expected};
 use crate::call::{Call, WriteOptions, text};
 use crate::kinds::Problem;
 use crate::reply::{self, Status};
-use crate::{stamp, update};
+use crate::seams::Operation;
+use crate::{stamp, update, write};
 
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
     let expected = Expected::known("v1", "Binding");
     let bytes = body::bytes(body).await?;
-    let binding = body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
-    carry_out(&call, &options, &binding).await
+    let mut binding =
+        body::decode((call.header(http::header::CONTENT_TYPE), &bytes), &expected, options.validation)?.value;
+    binding["apiVersion"] = expected.api_version.into();
+    binding["kind"] = expected.kind.into();
+    carry_out(&call, &options, binding).await
 }
 
 /// The old address, `POST bindings`; the pod is named by the body.
@@ -27,10 +31,11 @@ pub async fn bind(call: &Call, binding: &Value) -> Result<Response, Status> {
     route.attributes.resource = "pods".to_owned();
     route.attributes.subresource = "binding".to_owned();
     let call = Call { entry: pods, route: route.into(), ..call.clone() };
-    carry_out(&call, &options, binding).await
+    carry_out(&call, &options, binding.clone()).await
 }
 
-async fn carry_out(call: &Call, options: &WriteOptions, binding: &Value) -> Result<Response, Status> {
+async fn carry_out(call: &Call, options: &WriteOptions, binding: Value) -> Result<Response, Status> {
+    let binding = &write::admit_body(call, Operation::Create, binding, options.dry_run).await?;
     let node = text(binding, &["target", "name"]).to_owned();
     let problem = |field: &str, message: &str| {
         let problem = Problem { reason: "FieldValueInvalid", field: field.to_owned(), message: message.to_owned() };

@@ -9,6 +9,7 @@ use crate::call::{Call, WriteOptions, text};
 use crate::delete::{self, Options};
 use crate::kinds::json::items;
 use crate::reply::{self, Status};
+use crate::seams::Operation;
 use crate::selectors::Selector;
 use crate::{stamp, update, write};
 
@@ -30,7 +31,7 @@ pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     if !matches!(text(&eviction, &["metadata", "name"]), name if name.is_empty() || name == call.name()) {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
-    let eviction = write::admit_body(&call, eviction, options.dry_run).await?;
+    let eviction = write::admit_body(&call, Operation::Create, eviction, options.dry_run).await?;
     let mut how = delete::from_json(&eviction["deleteOptions"])?;
     how.dry_run |= options.dry_run;
     let options = WriteOptions { dry_run: how.dry_run, ..options };

@@ -12,6 +12,7 @@ use axum::response::Response;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
+use super::connect;
 use crate::call::Call;
 use crate::forward;
 use crate::reply::Status;
@@ -27,6 +28,7 @@ pub async fn serve(call: Call, head: http::Request<()>, body: Body) -> Result<Re
         return Ok(moved(&prefix.with_slash(head.uri())));
     }
     let asked = Asked::parse(call.name()).ok_or_else(|| invalid(&call))?;
+    connect::admit(&call, &rest).await?;
     let target = locate(&call, &asked)?;
     let query = head.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let path = if rest.is_empty() { "/".to_owned() } else { rest.clone() };

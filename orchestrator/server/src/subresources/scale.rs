@@ -52,10 +52,7 @@ async fn change(call: &Call, options: &WriteOptions, change: update::Change<'_>)
             return Err(Status::invalid_kind(("autoscaling", "Scale"), call.name(), &[problem]));
         }
         let mut new = old.clone();
-        match call.entry.kind.custom().and_then(|custom| custom.scale.as_ref()) {
-            Some(paths) => paths.spec_replicas.set(&mut new, replicas.into()),
-            None => new["spec"]["replicas"] = replicas.into(),
-        }
+        put(call, replicas, &mut new);
         if let Some(revision) = scale["metadata"].get("resourceVersion") {
             new["metadata"]["resourceVersion"] = revision.clone();
         }
@@ -66,8 +63,16 @@ async fn change(call: &Call, options: &WriteOptions, change: update::Change<'_>)
     Ok(reply::ok(forms::shaped(call, scale.to_string().into())?))
 }
 
+/// Where the number stands, a custom kind says itself.
+pub(super) fn put(call: &Call, replicas: i64, object: &mut Value) {
+    match call.entry.kind.custom().and_then(|custom| custom.scale.as_ref()) {
+        Some(paths) => paths.spec_replicas.set(object, replicas.into()),
+        None => object["spec"]["replicas"] = replicas.into(),
+    }
+}
+
 /// The Scale of an object; where its numbers stand, a custom kind says itself.
-fn of(call: &Call, object: &Value) -> Value {
+pub(super) fn of(call: &Call, object: &Value) -> Value {
     let custom = call.entry.kind.custom().and_then(|custom| custom.scale.as_ref());
     let mut metadata = json!({});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {

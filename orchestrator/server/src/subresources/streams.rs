@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::response::Response;
 use serde_json::Value;
 
+use super::connect;
 use crate::call::{Call, text};
 use crate::reply::{self, Status};
 use crate::update;
@@ -52,6 +53,7 @@ pub async fn relay(call: Call, head: http::Request<()>, body: Body) -> Result<Re
         }
         _ => format!("/exec/{place}/{}?{query}", container(&call, &pod)?),
     };
+    connect::admit(&call, "").await?;
     let (mut parts, ()) = head.into_parts();
     parts.uri = path.parse().map_err(|_| Status::bad_request("the address of the stream is not a path"))?;
     let request = http::Request::from_parts(parts, body);

@@ -6,6 +6,7 @@ use axum::response::Response;
 use crate::body::{self, Expected};
 use crate::call::{Call, WriteOptions};
 use crate::reply::{self, Status};
+use crate::seams::Operation;
 use crate::{forms, update, write};
 
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
@@ -17,7 +18,7 @@ pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     request["apiVersion"] = expected.api_version.into();
     request["kind"] = expected.kind.into();
     let account = call.server.codec.value(&*update::read(&call, call.name())?);
-    let request = write::admit_body(&call, request, options.dry_run).await?;
+    let request = write::admit_body(&call, Operation::Create, request, options.dry_run).await?;
     let issuer = call.server.tokens.as_ref().ok_or_else(Status::no_such_path)?;
     let issued = issuer.issue(&account, request).await?;
     let mut response = reply::created(issued.request.to_string().into());

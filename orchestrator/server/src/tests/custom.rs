@@ -267,3 +267,42 @@ async fn bad_definitions_are_refused_in_upstreams_words() {
         expected.assert_eq(&brief(&server, &line, body).await);
     }
 }
+
+#[tokio::test]
+async fn only_the_status_moves_by_its_own_address_and_finalizers_have_any_name() {
+    let (server, _tasks) = with_widgets().await;
+    let mut made = widget("a", json!({ "size": 3 }));
+    made["metadata"]["finalizers"] = json!(["mine"]);
+    let (status, made) = send(&server, &format!("POST {WIDGETS}"), made).await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let change = json!({ "metadata": { "labels": { "a": "b" }, "finalizers": null }, "status": { "ready": 2 } });
+    let (_, found) = send(&server, &format!("PATCH {WIDGETS}/a/status"), change).await;
+    assert_eq!((&found["metadata"]["labels"], &found["status"]["ready"]), (&Value::Null, &json!(2)), "{found}");
+    assert_eq!(found["metadata"]["finalizers"], json!(["mine"]));
+}
+
+#[tokio::test]
+async fn a_field_that_becomes_selectable_selects_what_lies_there() {
+    let (server, _tasks) = following().await;
+    let mut bare = definition();
+    bare["spec"]["versions"][0].as_object_mut().unwrap().remove("selectableFields");
+    send(&server, &format!("POST {DEFINITIONS}"), bare).await;
+    until_established(&server, "widgets.example.com").await;
+    for (name, color) in [("a", "red"), ("b", "blue")] {
+        send(&server, &format!("POST {WIDGETS}"), widget(name, json!({ "size": 3, "color": color }))).await;
+    }
+    let (_, old) = send(&server, &format!("GET {DEFINITIONS}/widgets.example.com"), Value::Null).await;
+    let mut changed = definition();
+    changed["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+    send(&server, &format!("PUT {DEFINITIONS}/widgets.example.com"), changed).await;
+    let found = loop {
+        let (status, found) = send(&server, &format!("GET {WIDGETS}?fieldSelector=spec.color=blue"), Value::Null).await;
+        if status == StatusCode::OK {
+            break found;
+        }
+        tokio::task::yield_now().await;
+    };
+    let names: Vec<&str> =
+        found["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["b"]);
+}

@@ -1,6 +1,7 @@
 //! Who decides from outside: a webhook over TLS that changes and refuses, and policies in CEL.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use amphipod_store::MemoryStore;
 use base64::Engine;
@@ -12,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::{AllButMallory, brief, send};
+use super::{AllButMallory, brief, deployment, pod, send};
 use crate::admission::policies::mutating::MutatingPolicies;
 use crate::admission::policies::validating::ValidatingPolicies;
 use crate::admission::webhooks::{MutatingWebhooks, ValidatingWebhooks};
@@ -37,6 +38,11 @@ async fn judging() -> Server {
 
 /// A TLS server that answers reviews by `judge`; its URL and the PEM that vouches for it. It ends with the tasks.
 async fn webhook(judge: fn(&Value) -> Value) -> (String, String, JoinSet<()>) {
+    counted(judge, Arc::default()).await
+}
+
+/// The same, which counts the connections that it takes.
+async fn counted(judge: fn(&Value) -> Value, taken: Arc<AtomicUsize>) -> (String, String, JoinSet<()>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -47,8 +53,10 @@ async fn webhook(judge: fn(&Value) -> Value) -> (String, String, JoinSet<()>) {
     let url = format!("https://localhost:{}/judge", listener.local_addr().unwrap().port());
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
+        let mut connections = JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await.unwrap();
+            taken.fetch_add(1, Ordering::SeqCst);
             let Ok(stream) = acceptor.accept(stream).await else { continue };
             let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| async move {
                 let body = request.into_body().collect().await.unwrap().to_bytes();
@@ -61,7 +69,8 @@ async fn webhook(judge: fn(&Value) -> Value) -> (String, String, JoinSet<()>) {
                     answer.to_string(),
                 ))))
             });
-            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            connections.spawn(async move { drop(served.await) });
         }
     });
     (url, made.cert.pem(), tasks)
@@ -181,4 +190,150 @@ async fn policies_change_by_configuration_and_by_patch() {
     assert_eq!(status, StatusCode::CREATED, "{reply}");
     let (_, made) = send(&server, MAPS, json!({ "metadata": { "name": "a" } })).await;
     assert_eq!(made["metadata"]["labels"], json!({ "marked": "yes", "patched": "yes" }), "{made}");
+}
+
+/// What a webhook is shown of a subresource, told by its refusal.
+#[tokio::test]
+async fn subresources_are_shown_as_what_they_take() {
+    let server = judging().await;
+    let (url, pem, _tasks) = webhook(|request| {
+        let (object, old) = (&request["object"], &request["oldObject"]["spec"]["replicas"]);
+        let shown = json!([request["operation"], request["kind"]["kind"], object, old]);
+        json!({ "allowed": false, "status": { "message": shown.to_string() } })
+    })
+    .await;
+    send(&server, "POST /apis/apps/v1/namespaces/d/deployments", deployment("web", 1)).await;
+    send(&server, "POST /api/v1/namespaces/d/pods", pod("p")).await;
+    let rules = json!([{
+        "apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"],
+        "resources": ["deployments/scale", "pods/binding", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy"],
+    }]);
+    let body = configuration("ValidatingWebhookConfiguration", (&url, &pem), json!({ "rules": rules }));
+    send(&server, &format!("POST {GROUP}/validatingwebhookconfigurations"), body).await;
+    let binding = json!({ "metadata": { "name": "p" }, "target": { "kind": "Node", "name": "n" } });
+    for (line, body, shown) in [
+        (
+            "POST /api/v1/namespaces/d/pods/p/binding",
+            binding,
+            expect![[
+                r#"["CREATE","Binding",{"apiVersion":"v1","kind":"Binding","metadata":{"name":"p"},"target":{"kind":"Node","name":"n"}},null]"#
+            ]],
+        ),
+        (
+            "POST /api/v1/namespaces/d/pods/p/attach?container=c&stdin=true&stderr=false",
+            Value::Null,
+            expect![[
+                r#"["CONNECT","PodAttachOptions",{"apiVersion":"v1","container":"c","kind":"PodAttachOptions","stdin":true,"stdout":true},null]"#
+            ]],
+        ),
+        (
+            "GET /api/v1/namespaces/d/pods/p/exec?command=ls&command=-l",
+            Value::Null,
+            expect![[
+                r#"["CONNECT","PodExecOptions",{"apiVersion":"v1","command":["ls","-l"],"kind":"PodExecOptions","stderr":true,"stdout":true},null]"#
+            ]],
+        ),
+        (
+            "GET /api/v1/namespaces/d/pods/p/portforward?ports=80,81",
+            Value::Null,
+            expect![[
+                r#"["CONNECT","PodPortForwardOptions",{"apiVersion":"v1","kind":"PodPortForwardOptions","ports":[80,81]},null]"#
+            ]],
+        ),
+        (
+            "GET /api/v1/namespaces/d/pods/p/proxy/a/b?c=d",
+            Value::Null,
+            expect![[
+                r#"["CONNECT","PodProxyOptions",{"apiVersion":"v1","kind":"PodProxyOptions","path":"/a/b"},null]"#
+            ]],
+        ),
+    ] {
+        let told = brief(&server, line, body).await;
+        let told = told.split("denied the request: ").nth(1).unwrap_or(&told).to_owned();
+        shown.assert_eq(&told);
+    }
+    let line = "PATCH /apis/apps/v1/namespaces/d/deployments/web/scale";
+    let (_, refused) = send(&server, line, json!({ "spec": { "replicas": 4 } })).await;
+    let message = refused["message"].as_str().unwrap();
+    let shown: Value = serde_json::from_str(message.split("denied the request: ").nth(1).unwrap()).unwrap();
+    assert_eq!(
+        (&shown[1], &shown[2]["kind"], &shown[2]["spec"]),
+        (&json!("Scale"), &json!("Scale"), &json!({ "replicas": 4 }))
+    );
+    assert_eq!(shown[3], 1);
+}
+
+#[tokio::test]
+async fn what_a_webhook_makes_of_a_scale_is_stored() {
+    let server = judging().await;
+    let (url, pem, _tasks) = webhook(|_| {
+        let patch = json!([{ "op": "replace", "path": "/spec/replicas", "value": 2 }]).to_string();
+        json!({ "allowed": true, "patchType": "JSONPatch", "patch": STANDARD.encode(patch) })
+    })
+    .await;
+    send(&server, "POST /apis/apps/v1/namespaces/d/deployments", deployment("web", 1)).await;
+    let rules = json!([{ "apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"], "resources": ["deployments/scale"] }]);
+    let body = configuration("MutatingWebhookConfiguration", (&url, &pem), json!({ "rules": rules }));
+    send(&server, &format!("POST {GROUP}/mutatingwebhookconfigurations"), body).await;
+    let line = "PATCH /apis/apps/v1/namespaces/d/deployments/web/scale";
+    let (_, scale) = send(&server, line, json!({ "spec": { "replicas": 9 } })).await;
+    assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(2)));
+    let (_, found) = send(&server, "GET /apis/apps/v1/namespaces/d/deployments/web", Value::Null).await;
+    assert_eq!(found["spec"]["replicas"], 2);
+}
+
+#[tokio::test]
+async fn a_webhook_is_asked_over_one_connection() {
+    let server = judging().await;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let (url, pem, _tasks) = counted(|_| json!({ "allowed": true }), taken.clone()).await;
+    let body = configuration("ValidatingWebhookConfiguration", (&url, &pem), json!({}));
+    send(&server, &format!("POST {GROUP}/validatingwebhookconfigurations"), body).await;
+    for name in ["a", "b", "c"] {
+        let made = brief(&server, MAPS, json!({ "metadata": { "name": name } })).await;
+        assert_eq!(made, format!("201 ConfigMap/{name}"));
+    }
+    assert_eq!(taken.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn expressions_that_do_not_fit_their_types_are_told_in_the_status() {
+    let server = judging().await;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(crate::admission::policies::typing::keep(server.clone()));
+    let spec = json!({
+        "matchConstraints": { "resourceRules": [{ "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"], "operations": ["CREATE"] }] },
+        "validations": [
+            { "expression": "object.spec.replicas > 1" },
+            { "expression": "object.spec.replicas > '1'", "messageExpression": "'got ' + object.spec.replicas" },
+        ],
+    });
+    send(
+        &server,
+        &format!("POST {GROUP}/validatingadmissionpolicies"),
+        json!({ "metadata": { "name": "p" }, "spec": spec }),
+    )
+    .await;
+    let status = loop {
+        let (_, policy) = send(&server, &format!("GET {GROUP}/validatingadmissionpolicies/p"), Value::Null).await;
+        if policy["status"]["observedGeneration"] == 1 {
+            break policy["status"].clone();
+        }
+        tokio::task::yield_now().await;
+    };
+    let warnings = status["typeChecking"]["expressionWarnings"].as_array().unwrap();
+    let told: Vec<String> = warnings
+        .iter()
+        .map(|one| {
+            format!(
+                "{}: {}",
+                one["fieldRef"].as_str().unwrap(),
+                one["warning"].as_str().unwrap().lines().next().unwrap()
+            )
+        })
+        .collect();
+    expect![[r#"
+        spec.validations[1].expression: apps/v1, Kind=Deployment: ERROR: <input>:1:1: found no matching overload for '_>_' applied to '(int, string)'
+        spec.validations[1].messageExpression: apps/v1, Kind=Deployment: ERROR: <input>:1:1: found no matching overload for '_+_' applied to '(string, int)'"#]]
+    .assert_eq(&told.join("\n"));
 }

@@ -7,13 +7,12 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::super::compiled::Compiled;
-use super::super::matching::is_exempt;
+use super::super::matching::{is_exempt, seen, taken_back};
 use super::{Binding, Case, Policy, Trouble, bindings, cases, variables};
 use crate::expressions::Expression;
 use crate::kinds::json::{items, text};
 use crate::reply::Status;
 use crate::seams::{AdmissionRequest, Admit, Operation};
-use crate::{versions, write};
 
 const POLICIES: &str = "admissionregistration.k8s.io/mutatingadmissionpolicies";
 const BINDINGS: &str = "admissionregistration.k8s.io/mutatingadmissionpolicybindings";
@@ -92,13 +91,13 @@ impl Mutating {
     async fn try_to_change(&self, binding: &Binding, request: &mut AdmissionRequest<'_>) -> Result<(), Trouble> {
         for mutation in &self.mutations {
             for case in cases(&self.policy, binding, request).await? {
-                let object = request.object.clone().unwrap_or(Value::Null);
-                let seen = versions::between(request.cluster, (request.entry, &case.entry), object).await?;
-                let changed = mutation.carried_out(&seen, &case).map_err(Trouble::Configuration)?;
-                let mut new = versions::between(request.cluster, (&case.entry, request.entry), changed).await?;
-                write::fill_defaults(&mut new, request.entry);
-                write::shape(&mut new, request.entry);
-                request.object = Some(new);
+                let object = seen(request, &case.entry, request.object.as_ref()).await?;
+                let shape = match request.own_kind() {
+                    Some(_) => Shape::from(request.body_type()),
+                    None => case.entry.shape(),
+                };
+                let changed = mutation.carried_out(&object, &case, shape).map_err(Trouble::Configuration)?;
+                request.object = Some(taken_back(request, &case.entry, changed).await?);
             }
         }
         Ok(())
@@ -107,7 +106,7 @@ impl Mutating {
 
 impl Mutation {
     /// The object after it. The error is a text for the client.
-    fn carried_out(&self, object: &Value, case: &Case) -> Result<Value, String> {
+    fn carried_out(&self, object: &Value, case: &Case, shape: Shape<'_>) -> Result<Value, String> {
         match self {
             Self::Configuration(expression) => {
                 let expression = expression.as_ref().map_err(Clone::clone)?;
@@ -115,7 +114,7 @@ impl Mutation {
                 for field in ["apiVersion", "kind"] {
                     wanted[field] = object[field].clone();
                 }
-                merged(object, &wanted, case.entry.shape())
+                merged(object, &wanted, shape)
             }
             Self::Patch(expression) => {
                 let expression = expression.as_ref().map_err(Clone::clone)?;

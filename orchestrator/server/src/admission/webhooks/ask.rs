@@ -7,13 +7,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::super::matching::{described, scope};
+use super::super::matching::{described, scope, seen, taken_back};
 use super::hook::Hook;
-use crate::kinds::json::{items, text};
+use crate::kinds::json::{entries, items, text};
 use crate::registry::Entry;
 use crate::reply::Status;
 use crate::seams::AdmissionRequest;
-use crate::{versions, webhook_client};
+use crate::webhook_client;
 
 /// A request as the version of its resource that the webhook asked for.
 pub struct Question {
@@ -34,11 +34,8 @@ impl Question {
     /// `None` when the webhook is not concerned.
     pub async fn of(hook: &Hook, request: &AdmissionRequest<'_>) -> Result<Option<Self>, Status> {
         let Some(entry) = hook.matcher.matches(request) else { return Ok(None) };
-        let side = async |value: Option<&Value>| match value {
-            Some(value) => versions::between(request.cluster, (request.entry, &entry), value.clone()).await,
-            None => Ok(Value::Null),
-        };
-        let (object, old) = (side(request.object.as_ref()).await?, side(request.old).await?);
+        let object = seen(request, &entry, request.object.as_ref()).await?;
+        let old = seen(request, &entry, request.old).await?;
         if !hook.conditions.is_empty() {
             match hook.conditions.hold(&scope(request, &entry, (&object, &old))) {
                 Ok(true) => {}
@@ -66,9 +63,17 @@ impl Question {
         let answer = webhook_client::post(request.cluster, &hook.client, &review, hook.within).await;
         let answer = answer.map_err(|error| format!("failed to call webhook: {error}"));
         match answer.and_then(|review| self.read(&review, hook)) {
-            Ok(response) => verdict(&response, hook),
+            Ok(response) => {
+                for (key, value) in entries(&response["auditAnnotations"]) {
+                    request.notes.add(format!("{}/{key}", hook.name), text(value).to_owned());
+                }
+                verdict(&response, hook)
+            }
             Err(why) if hook.ignores_failure => {
                 tracing::warn!(webhook = hook.name, why, "a webhook that may fail failed");
+                let kind = if hook.mutates { "mutation" } else { "validating" };
+                let key = format!("failed-open.{kind}.webhook.admission.k8s.io/round_0_index_{}", hook.index);
+                request.notes.add(key, hook.name.clone());
                 Ok(Answer::default())
             }
             Err(why) => Err(Status::internal(format!("failed calling webhook {:?}: {why}", hook.name))),
@@ -116,10 +121,11 @@ impl Question {
         let patched = amphipod_schema::patch::json_patch(&self.object, &patch);
         let patched =
             patched.map_err(|error| Status::internal(format!("failed calling webhook {:?}: {error}", hook.name)))?;
-        let parsed = amphipod_schema::check(patched, self.entry.ty);
+        let ty = if request.own_kind().is_some() { request.body_type() } else { self.entry.ty };
+        let parsed = amphipod_schema::check(patched, ty);
         let parsed =
             parsed.map_err(|error| Status::internal(format!("failed calling webhook {:?}: {error}", hook.name)))?;
-        versions::between(request.cluster, (&self.entry, request.entry), parsed.value).await.map(Some)
+        taken_back(request, &self.entry, parsed.value).await.map(Some)
     }
 }
 

@@ -20,14 +20,18 @@ pub struct Hook {
     /// It wants to see what others changed behind it.
     pub reinvoked: bool,
     pub review_version: &'static str,
+    /// Its place in its configuration.
+    pub index: usize,
+    pub mutates: bool,
 }
 
 /// The webhooks of a configuration, in its order.
 pub fn hooks(configuration: Value) -> Vec<Hook> {
-    items(&configuration["webhooks"]).iter().map(hook).collect()
+    let mutates = configuration["kind"] == "MutatingWebhookConfiguration";
+    items(&configuration["webhooks"]).iter().enumerate().map(|(index, one)| hook(one, index, mutates)).collect()
 }
 
-fn hook(hook: &Value) -> Hook {
+fn hook(hook: &Value, index: usize, mutates: bool) -> Hook {
     let v1 = items(&hook["admissionReviewVersions"]).iter().any(|version| version == "v1");
     Hook {
         name: text(&hook["name"]).to_owned(),
@@ -39,5 +43,7 @@ fn hook(hook: &Value) -> Hook {
         without_side_effects: matches!(text(&hook["sideEffects"]), "None" | "NoneOnDryRun"),
         reinvoked: hook["reinvocationPolicy"] == "IfNeeded",
         review_version: if v1 { "admission.k8s.io/v1" } else { "admission.k8s.io/v1beta1" },
+        index,
+        mutates,
     }
 }
