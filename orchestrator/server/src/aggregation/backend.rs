@@ -26,7 +26,7 @@ use crate::registry::Registry;
 use crate::seams::{Authorize, Cluster};
 use crate::server::Server;
 use crate::service_reference::ServiceReference;
-use crate::webhook_client::{self, Trust};
+use crate::webhook_client::{self, Lines, Trust};
 
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// A connection that nobody used for so long is closed.
@@ -129,13 +129,14 @@ struct Finder {
     registry: Arc<Registry>,
     codec: Codec,
     authorizer: Arc<dyn Authorize>,
+    lines: Arc<Lines>,
 }
 
 impl Finder {
     fn new(server: &Server, service: Service) -> Self {
         let registry = server.catalog.registry();
-        let (codec, authorizer) = (server.codec.clone(), server.authorizer.clone());
-        Self { service, store: server.store.clone(), registry, codec, authorizer }
+        let (codec, authorizer, lines) = (server.codec.clone(), server.authorizer.clone(), server.lines.clone());
+        Self { service, store: server.store.clone(), registry, codec, authorizer, lines }
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
@@ -145,6 +146,7 @@ impl Finder {
             registry: self.registry.clone(),
             codec: self.codec.clone(),
             authorizer: self.authorizer.clone(),
+            lines: self.lines.clone(),
         };
         self.service.reference().addresses(&cluster).await.map_err(|error| error.to_string())
     }
