@@ -7,6 +7,7 @@ mod access;
 mod admission;
 mod audit;
 mod bad_input;
+mod clients;
 mod cluster;
 mod custom;
 mod features;

@@ -81,9 +81,8 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     subresources::confine(call, &mut new, &old);
     write::fill_defaults(&mut new, &call.entry);
     write::shape(&mut new, &call.entry);
-    if kind.update.generation {
-        stamp::count_generation(&mut new, &old, &call.entry);
-    }
+    let writer = managed::Writer { call, options, now: server.now() };
+    let managed_fields = writer.updated(&old, &new, &entries);
     let cluster = server.cluster(snapshot);
     let mut request = AdmissionRequest {
         subresource: call.subresource(),
@@ -93,7 +92,11 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     };
     write::admit(server, &mut request).await?;
     let new = request.object.as_mut().expect("plug-ins leave an object");
+    managed::take(new);
     write::shape(new, &call.entry);
+    if kind.update.generation {
+        stamp::count_generation(new, &old, &call.entry);
+    }
     write::check(kind, name, problems(call, new, &old))?;
     write::confirm(server, &mut request).await?;
     let new = request.object.take().expect("plug-ins leave an object");
@@ -101,8 +104,6 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     if unchanged && !leaves(&new, &old) {
         return Ok(Some(Written { object: forms::Object::Stored(stored), warnings: request.warnings }));
     }
-    let writer = managed::Writer { call, options, now: server.now() };
-    let managed_fields = writer.updated(&old, &new, &entries);
     finish(call, options, (new, managed_fields, &stored, key), request).await
 }
 
