@@ -16,6 +16,20 @@ if [ ! -x "$tools/bin/kubectl" ]; then
 fi
 "$tools/bin/kubectl" version --client
 
+say "clients that others wrote"
+if [ ! -d "$tools/python/helm_python" ]; then
+    python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-compile \
+        --target "$tools/python" 'kubernetes==37.*' 'helm-python-sdk==0.2.*' 'lightkube==1.*' 'kr8s==0.20.*'
+fi
+# The client wants a newer Node.js than machines have; npm carries that, too.
+if [ ! -x "$tools/bin/node" ]; then
+    case $(uname -m) in aarch64) machine=arm64 ;; *) machine=x64 ;; esac
+    npm install --silent --no-audit --no-fund --prefix "$tools/node" \
+        "node-linux-$machine@22" '@kubernetes/client-node@2'
+    ln -s "$tools/node/node_modules/node-linux-$machine/bin/node" "$tools/bin/node"
+fi
+"$tools/bin/node" --version
+
 say "docker-registry"
 if ! command -v docker-registry >/dev/null; then
     if [ "$(id -u)" = 0 ]; then

@@ -8,6 +8,7 @@ mod admission;
 mod aggregation;
 mod audit;
 mod bad_input;
+mod clients;
 mod cluster;
 mod custom;
 mod features;

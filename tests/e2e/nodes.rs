@@ -105,7 +105,7 @@ fn certificates_are_approved_signed_and_let_their_owners_in() {
         "whoami",
     ]);
     let whoami = checked("whoami", whoami);
-    assert!(whoami.contains("alice") && whoami.contains("dev"), "{whoami}");
+    assert!(whoami.contains("alice") && whoami.contains("[dev ops on-call system:authenticated]"), "{whoami}");
 
     let masters = said(&ask(&cluster, "root", (client, "/O=system:masters/CN=root"), ""));
     assert!(
@@ -134,14 +134,17 @@ fn kubeconfigs_are_made_from_the_data_directory_alone() {
     };
     let run = |arguments: &[&str]| run_in(&data, arguments);
     let file = cluster.directory.path().join("alice");
-    checked("kubeconfig", run(&["--user=alice", "--group=dev", "--output", file.to_str().unwrap()]));
+    checked(
+        "kubeconfig",
+        run(&["--user=alice", "--group=dev", "--group=ops", "--group=on-call", "--output", file.to_str().unwrap()]),
+    );
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let with = |path: &std::path::Path, words: &[&str]| {
         let flag = format!("--kubeconfig={}", path.display());
         cluster.try_kubectl(&[&[flag.as_str()], words].concat())
     };
     let whoami = checked("whoami", with(&file, &["auth", "whoami"]));
-    assert!(whoami.contains("alice") && whoami.contains("dev"), "{whoami}");
+    assert!(whoami.contains("alice") && whoami.contains("[dev ops on-call system:authenticated]"), "{whoami}");
     assert!(!with(&file, &["get", "secrets"]).status.success());
 
     let merged = cluster.directory.path().join(".kube/config");

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use amphipod_server::certificates::{CertificateError, Clients, Context, Subject, kubeconfig};
+use amphipod_server::certificates::{Clients, Context, Subject, kubeconfig};
 use clap::Args;
 
 use crate::data::{API_ADDRESS, DataDirectory};
@@ -25,7 +25,7 @@ pub struct Kubeconfig {
     /// Whom the certificate stands for (default: the administrator)
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// A group of the user; may be given twice
+    /// A group of the user; may be repeated
     #[arg(long, value_name = "GROUP", requires = "user")]
     group: Vec<String>,
     /// Where the API server is reached (default: where it last listened)
@@ -52,10 +52,7 @@ impl Kubeconfig {
                 clients.client(&subject(user, &groups)?, now)
             }
         };
-        let client = issued.map_err(|error| match error {
-            CertificateError::TooManyGroups { .. } => refuse(format!("--group: {error}")),
-            other => anyhow::Error::new(other),
-        })?;
+        let client = issued?;
         let server = self.server.clone().or_else(|| known_address(&path)).unwrap_or_else(|| DEFAULT_SERVER.to_owned());
         let name = self.user.as_ref().map_or_else(|| "amphipod".to_owned(), |user| format!("{user}@amphipod"));
         let context = Context { name: &name, server: &server, authority: clients.authority_pem(), client: &client };

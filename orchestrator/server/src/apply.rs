@@ -6,6 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::body::Expected;
 use crate::call::{Call, Tracking, WriteOptions};
 use crate::forms::{self, Done};
 use crate::kinds::Problem;
@@ -25,6 +26,7 @@ pub async fn apply(call: Call, bytes: Bytes) -> Result<Response, Status> {
     let parsed = expected.parse_yaml(&bytes).map_err(|error| body::refused(error, &expected))?;
     let warnings = body::verdict(parsed.problems, &expected, options.validation)?;
     let mut config = parsed.value;
+    check_version(&config, &expected)?;
     body::check_type(&config, &expected)?;
     stamp::place(&mut config, &call, call.name())?;
     let is_new = call.subresource().is_empty() && update::read(&call, call.name()).is_err();
@@ -37,6 +39,20 @@ pub async fn apply(call: Call, bytes: Bytes) -> Result<Response, Status> {
     };
     written.warnings.extend(warnings);
     forms::written(&call, written, done).await
+}
+
+/// A configuration says itself what it is of; nothing is taken for granted.
+fn check_version(config: &Value, expected: &Expected) -> Result<(), Status> {
+    let word = |field: &str| config[field].as_str().unwrap_or_default();
+    let (given, wanted) = (word("apiVersion"), &expected.api_version);
+    if given != *wanted {
+        let what = "Incorrect version specified in apply patch.";
+        return Err(Status::bad_request(format!("{what} Specified patch version: {given}, expected: {wanted}")));
+    }
+    if word("kind").is_empty() {
+        return Err(Status::bad_request(format!("invalid object type: {given}, Kind=")));
+    }
+    Ok(())
 }
 
 /// The live object with the configuration in it, and its managedFields.

@@ -95,7 +95,7 @@ pub fn decode(
     let (value, problems) = match media {
         "application/vnd.kubernetes.protobuf" => (protobuf(bytes, expected)?, Vec::new()),
         "application/yaml" => from_yaml(bytes, expected)?,
-        "" | "application/json" | "text/plain" | "application/x-www-form-urlencoded" => from_json(bytes, expected)?,
+        "" | "application/json" => from_json(bytes, expected)?,
         _ => return Err(Status::unsupported_media_type(ACCEPTED)),
     };
     check_type(&value, expected)?;

@@ -13,6 +13,7 @@
 pub mod files;
 mod issue;
 pub mod kubeconfig;
+pub(crate) mod subject;
 mod tls;
 
 use std::collections::BTreeSet;
@@ -26,7 +27,6 @@ use jiff::Timestamp;
 use rcgen::{Issuer, KeyPair};
 use sha2::{Digest, Sha256};
 
-pub(crate) use issue::subject;
 pub use issue::{Usage, request_subject};
 pub use kubeconfig::{Context, kubeconfig, kubeconfig_path, merge_kubeconfig, write_kubeconfig};
 
@@ -56,10 +56,8 @@ pub enum CertificateError {
     Issue {
         subject: String,
         #[source]
-        source: rcgen::Error,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("a certificate carries at most {max} groups, {given} are asked for")]
-    TooManyGroups { given: usize, max: usize },
     #[error("the certificate request cannot be signed: {0}")]
     Request(String),
     #[error("cannot set up TLS")]
@@ -108,7 +106,6 @@ impl Sans {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     pub user: String,
-    /// At most [`issue::GROUPS_MAX`].
     pub groups: Vec<String>,
 }
 

@@ -60,6 +60,8 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
     stamp::new(&mut value, kind, now);
     (kind.prepare_create)(&mut value);
     write::fill_defaults(&mut value, &call.entry);
+    write::shape(&mut value, &call.entry);
+    let managed_fields = managed::Writer { call, options, now }.created(&mut value);
     let name = text(&value, &["metadata", "name"]).to_owned();
     let cluster = server.cluster(server.store.snapshot());
     let mut request = AdmissionRequest {
@@ -72,8 +74,7 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
     write::check(kind, &name, call.entry.problems(object, None))?;
     write::confirm(server, &mut request).await?;
     let mut value = request.object.take().expect("plug-ins leave an object");
-    let writer = managed::Writer { call, options, now };
-    let managed_fields = writer.created(&mut value);
+    managed::take(&mut value);
     let key = call.entry.key(call.namespace(), &name);
     if options.dry_run {
         dry_run(call, &key)?;

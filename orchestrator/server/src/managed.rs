@@ -1,4 +1,5 @@
-//! Who set which field: `metadata.managedFields`, tracked from the first write, kept apart from the body.
+//! Who set which field: `metadata.managedFields`, tracked from the first write, kept apart from the body. Writers own what they
+//! sent and what was defaulted for them; what admission adds after that is nobody's, so that no applier ever takes it away.
 
 use amphipod_schema::managed_fields::{self, Manager};
 use jiff::Timestamp;
@@ -26,7 +27,7 @@ impl Writer<'_> {
 
     /// The entries after a change from `old` to `new`, both without theirs.
     pub fn updated(&self, old: &Value, new: &Value, entries: &Value) -> Value {
-        if self.options.tracking == Tracking::Given {
+        if self.options.tracking == Tracking::Given || old == new {
             return entries.clone();
         }
         self.track(Some(old), new, entries)

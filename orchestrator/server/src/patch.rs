@@ -1,5 +1,6 @@
 //! PATCH: the change is worked out on the stored object, then goes the road of every update.
 
+use amphipod_schema::ParseError;
 use amphipod_schema::patch::{self, PatchError};
 use axum::body::Body;
 use axum::response::Response;
@@ -11,6 +12,7 @@ use crate::apply::APPLY_PATCH;
 use crate::body::{self, Expected, Input};
 use crate::call::{Call, WriteOptions};
 use crate::forms::{self, Done};
+use crate::kinds::Problem;
 use crate::reply::Status;
 use crate::{apply, stamp, update};
 
@@ -77,9 +79,51 @@ impl Patch {
             (Form::Merge | Form::Strategic, _) => patch::merge_patch(old, bytes),
         };
         let checked = expected.check(patched?);
-        let parsed = checked.map_err(|error| body::refused(error, expected))?;
+        let parsed = checked.map_err(|error| match (self.form, error) {
+            (Form::Strategic, ParseError::Type(why)) => unrestored(bytes, &why),
+            (_, error) => body::refused(error, expected),
+        })?;
         let warnings = body::verdict(parsed.problems, expected, options.validation)?;
         Ok(Input { value: parsed.value, warnings })
+    }
+}
+
+/// Strategic patches are merged as maps and only then become objects: upstream complains of the patch, in the words of that step.
+fn unrestored(patch: &Bytes, why: &str) -> Status {
+    let told = why.strip_prefix("json: cannot unmarshal ").and_then(|rest| rest.split_once(" into Go "));
+    let why = told.map_or_else(|| why.to_owned(), |(given, place)| not_restored(given, place));
+    let patch = as_go_prints(&serde_json::from_slice(patch).unwrap_or_default());
+    let message = format!("Invalid value: \"{patch}\": {why}");
+    Status::invalid_kind(("", ""), "", &[Problem { reason: "FieldValueInvalid", field: "patch".to_owned(), message }])
+}
+
+fn not_restored(given: &str, place: &str) -> String {
+    let given = match given.split(' ').next().unwrap_or_default() {
+        "object" => "map",
+        "array" => "slice",
+        "number" if given.contains('.') => "float64",
+        "number" => "int64",
+        other => other,
+    };
+    match place.rsplit(" of type ").next().unwrap_or_default() {
+        ty if ty.starts_with("map[") => format!("cannot restore map from {given}"),
+        ty if ty.starts_with("[]") => format!("cannot restore slice from {given}"),
+        ty if ty.contains('.') => format!("cannot restore struct from: {given}"),
+        ty => format!("unrecognized type: {ty}"),
+    }
+}
+
+/// `map[a:1 b:[x y]]`
+fn as_go_prints(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!("[{}]", list.iter().map(as_go_prints).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let fields = map.iter().map(|(name, value)| format!("{name}:{}", as_go_prints(value)));
+            format!("map[{}]", fields.collect::<Vec<_>>().join(" "))
+        }
+        other => other.to_string(),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::route::Route;
 use crate::server::Server;
 use crate::{
     accept, component_status, create, delete, forms, get, list, patch, paths, reviews, secret_keys, subresources,
-    update, watch,
+    table, update, watch,
 };
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
@@ -55,6 +55,11 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     };
     if route.attributes.subresource.is_empty() && accept::Form::Discovery == form {
         return Status::not_acceptable(&["application/json"]).into_response();
+    }
+    if form == accept::Form::Table
+        && let Err(status) = table::check_options(&route.query)
+    {
+        return status.into_response();
     }
     let call =
         Call { server, entry, route, identity, form, headers: Arc::new(parts.headers.clone()), notes: Arc::default() };

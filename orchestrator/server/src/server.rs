@@ -6,6 +6,7 @@ use std::sync::Arc;
 use amphipod_store::{Error, Snapshot, Store};
 use axum::Router;
 use bytes::Bytes;
+use http::HeaderValue;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
@@ -159,9 +160,11 @@ impl Server {
 
     /// A client in this process: no socket, same road as everyone, already authenticated as `identity`.
     pub fn client(&self, identity: Identity) -> kube::Client {
+        let agent = agent(&identity.user);
         let identity = Arc::new(identity);
         let with_identity = move |mut request: http::Request<kube::client::Body>| {
             request.extensions_mut().insert(identity.clone());
+            request.headers_mut().entry(http::header::USER_AGENT).or_insert_with(|| agent.clone());
             request
         };
         let service = tower::ServiceBuilder::new().map_request(with_identity).service(self.router());
@@ -200,4 +203,14 @@ impl Server {
         let (codec, authorizer, lines) = (self.codec.clone(), self.authorizer.clone(), self.lines.clone());
         Cluster { store, snapshot, registry, codec, authorizer, lines }
     }
+}
+
+/// What a part of this program calls itself, as upstream's does: the manager of the fields that it writes.
+fn agent(user: &str) -> HeaderValue {
+    let component = match user.strip_prefix("system:").unwrap_or(user) {
+        "apiserver" => "kube-apiserver",
+        node if node.starts_with("node:") => "kubelet",
+        component => component,
+    };
+    HeaderValue::from_str(component).unwrap_or(HeaderValue::from_static("unknown"))
 }

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::call::Call;
 use crate::kinds::Column;
 use crate::kinds::table::{AGE, NAME, age, integer};
+use crate::reply::Status;
+use crate::route::Query;
 
 /// Columns of a kind that names none.
 const PLAIN: &[Column] = &[
@@ -25,6 +27,15 @@ const SCALE: &[Column] = &[
     integer("Available", "Number of replicas that there are."),
     AGE,
 ];
+
+pub fn check_options(query: &Query) -> Result<(), Status> {
+    match query.get("includeObject") {
+        None | Some("" | "None" | "Metadata" | "Object") => Ok(()),
+        Some(other) => Err(Status::bad_request(format!(
+            "Unable to convert to Table as requested: includeObject: Invalid value: \"{other}\": must be 'Metadata', 'Object', 'None', or empty"
+        ))),
+    }
+}
 
 /// A whole Table; `revision` is the list's or the object's.
 pub fn table(call: &Call, rows: &[Value], revision: Value) -> Value {

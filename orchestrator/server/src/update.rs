@@ -81,9 +81,8 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     subresources::confine(call, &mut new, &old);
     write::fill_defaults(&mut new, &call.entry);
     write::shape(&mut new, &call.entry);
-    if kind.update.generation {
-        stamp::count_generation(&mut new, &old, &call.entry);
-    }
+    let writer = managed::Writer { call, options, now: server.now() };
+    let managed_fields = writer.updated(&old, &new, &entries);
     let cluster = server.cluster(snapshot);
     let (shown, shown_old) = subresources::shown(call, &new, &old);
     let mut request = AdmissionRequest {
@@ -97,8 +96,6 @@ async fn attempt(call: &Call, options: &WriteOptions, change: Change<'_>) -> Res
     if unchanged && !leaves(&new, &old) {
         return Ok(Some(Written { object: forms::Object::Stored(stored), warnings: request.warnings }));
     }
-    let writer = managed::Writer { call, options, now: server.now() };
-    let managed_fields = writer.updated(&old, &new, &entries);
     finish(call, options, (new, managed_fields, &stored, key), request).await
 }
 
@@ -120,7 +117,11 @@ async fn admitted(
         subresources::take_over(call, left, &mut new);
     }
     let object = if is_part { &mut new } else { left };
+    managed::take(object);
     write::shape(object, &call.entry);
+    if kind.update.generation {
+        stamp::count_generation(object, old, &call.entry);
+    }
     write::check(kind, name, problems(call, object, old))?;
     if asks {
         write::confirm(server, request).await?;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use futures::StreamExt as _;
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt as _, Full, StreamBody};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -22,7 +22,7 @@ use tokio::sync::broadcast;
 pub const GROUP: &str = "wardle.example.com";
 const VERSION: &str = "/apis/wardle.example.com/v1alpha1";
 
-type Body = BoxBody<Bytes, Infallible>;
+type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Runs until dropped.
 pub struct Flunders {
@@ -182,7 +182,7 @@ impl Shared {
             let event = changes.recv().await.ok()?;
             Some((Ok(Frame::data(Bytes::from(format!("{event}\n")))), changes))
         });
-        let mut response = Response::new(BodyExt::boxed(StreamBody::new(events.boxed())));
+        let mut response = Response::new(BodyExt::boxed_unsync(StreamBody::new(events.boxed())));
         response.headers_mut().insert("content-type", "application/json".parse().unwrap());
         response
     }
@@ -200,7 +200,7 @@ fn echo(mut request: Request<Incoming>) -> Response<Body> {
             }
         }
     });
-    let mut response = Response::new(Full::default().boxed());
+    let mut response = Response::new(Full::default().boxed_unsync());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     response.headers_mut().insert("connection", "Upgrade".parse().unwrap());
     response.headers_mut().insert("upgrade", "websocket".parse().unwrap());
@@ -208,7 +208,7 @@ fn echo(mut request: Request<Incoming>) -> Response<Body> {
 }
 
 fn reply(code: StatusCode, value: &Value) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(value.to_string())).boxed());
+    let mut response = Response::new(Full::new(Bytes::from(value.to_string())).boxed_unsync());
     *response.status_mut() = code;
     response.headers_mut().insert("content-type", "application/json".parse().unwrap());
     response

@@ -193,6 +193,15 @@ fn json_patches() {
     );
     check_json(
         object(),
+        r#"[{"op":"test","path":"/a/x~1y","value":null},{"op":"add","path":"/a/x~1y","value":2}]"#,
+        expect![[r#"{"a":{"b":1,"x/y":2},"l":[1]}"#]],
+    );
+    for path in ["/a/b", "/x/y", "/l/1"] {
+        let test = format!(r#"[{{"op":"test","path":"{path}","value":null}}]"#);
+        assert_eq!(json_patch(&object(), test.as_bytes()).unwrap_err().code(), 422, "{path}");
+    }
+    check_json(
+        object(),
         r#"[{"op":"remove","path":"/x"}]"#,
         expect!["422 error in remove for path: '/x': Unable to remove nonexistent key: x: missing value"],
     );

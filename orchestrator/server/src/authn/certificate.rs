@@ -28,7 +28,7 @@ pub fn identity(certificate: &CertificateDer<'_>, now: i64) -> Option<Identity> 
     if now > validity.not_after.timestamp() || now < validity.not_before.timestamp() {
         return None;
     }
-    let subject = subject(parsed.subject())?;
+    let subject = subject::read(parsed.subject())?;
     let hash: String = Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect();
     let mut identity = Identity { user: subject.user, groups: subject.groups, ..Identity::default() };
     let credential = format!("X509SHA256={hash}");

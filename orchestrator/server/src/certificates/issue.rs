@@ -1,4 +1,5 @@
-//! Issues certificates with rcgen and judges those on disk with x509-parser. ECDSA P-256 throughout.
+//! Issues certificates with rcgen and judges those on disk with x509-parser. ECDSA P-256 throughout. The subjects of
+//! clients are in `certificates/subject.rs`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,11 +13,8 @@ use rcgen::{
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{AUTHORITY_LIFE, CertificateError, LEAF_LIFE, Leaf, Pair, RENEW_BEFORE, Sans, Subject, tls};
+use super::{AUTHORITY_LIFE, CertificateError, LEAF_LIFE, Leaf, Pair, RENEW_BEFORE, Sans, Subject, subject, tls};
 
-/// rcgen keeps one value for each attribute type, and O can be spelt in two ways.
-pub const GROUPS_MAX: usize = 2;
-const ORGANIZATION: [u64; 4] = [2, 5, 4, 10];
 /// Clocks of other machines may be behind by this much.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
@@ -46,10 +44,7 @@ pub(super) fn leaf(issuer: &Issuer<'_, KeyPair>, leaf: Leaf<'_>, now: Timestamp)
     let mut params = lasting(now, LEAF_LIFE);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     match leaf {
-        Leaf::Client(subject) => {
-            params.distinguished_name = distinguished(subject)?;
-            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        }
+        Leaf::Client(_) => params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
         Leaf::Server(sans) => {
             params.distinguished_name.push(DnType::CommonName, "kubernetes");
             params.subject_alt_names = alternative_names(sans)?;
@@ -58,7 +53,11 @@ pub(super) fn leaf(issuer: &Issuer<'_, KeyPair>, leaf: Leaf<'_>, now: Timestamp)
     }
     let key = KeyPair::generate().map_err(failed("a leaf"))?;
     let certificate = params.signed_by(&key, issuer).map_err(failed("a leaf"))?;
-    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+    let certificate = match leaf {
+        Leaf::Client(subject) => subject::named(&certificate, subject, issuer)?,
+        Leaf::Server(_) => certificate.pem(),
+    };
+    Ok(Pair { certificate, key: key.serialize_pem() })
 }
 
 pub(super) fn request(
@@ -70,14 +69,14 @@ pub(super) fn request(
     let refused = |error: rcgen::Error| CertificateError::Request(error.to_string());
     let asked = CertificateSigningRequestParams::from_pem(request).map_err(refused)?;
     let mut params = lasting(now, life);
-    params.distinguished_name = distinguished(&request_subject(request)?)?;
     params.subject_alt_names = asked.params.subject_alt_names;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params.extended_key_usages = vec![match usage {
         Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
         Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
     }];
-    Ok(params.signed_by(&asked.public_key, issuer).map_err(refused)?.pem())
+    let certificate = params.signed_by(&asked.public_key, issuer).map_err(refused)?;
+    subject::named(&certificate, &request_subject(request)?, issuer)
 }
 
 /// Whom a PEM certificate request asks to stand for.
@@ -86,14 +85,7 @@ pub fn request_subject(request: &str) -> Result<Subject, CertificateError> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(request.as_bytes()).map_err(|_| refused("it is not PEM"))?;
     let (_, request) = x509_parser::certification_request::X509CertificationRequest::from_der(&pem.contents)
         .map_err(|_| refused("it is not a PKCS#10 request"))?;
-    subject(&request.certification_request_info.subject).ok_or_else(|| refused("it has no common name"))
-}
-
-/// CN and every O of a name; `None` without CN.
-pub(crate) fn subject(name: &x509_parser::x509::X509Name<'_>) -> Option<Subject> {
-    let user = name.iter_common_name().next()?.as_str().ok()?.to_owned();
-    let groups = name.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
-    Some(Subject { user, groups })
+    subject::read(&request.certification_request_info.subject).ok_or_else(|| refused("it has no common name"))
 }
 
 /// The pair can still be used for `leaf`: same authority, names and key, and not about to end.
@@ -106,7 +98,7 @@ pub(super) fn still_good(pair: &Pair, authority: &str, leaf: Leaf<'_>, now: Time
     };
     let left = certificate.validity().not_after.timestamp() - now.as_second();
     let named = match leaf {
-        Leaf::Client(wanted) => subject(certificate.subject()).as_ref() == Some(wanted),
+        Leaf::Client(wanted) => subject::read(certificate.subject()).as_ref() == Some(wanted),
         Leaf::Server(wanted) => sans(&certificate) == *wanted,
     };
     named
@@ -144,19 +136,6 @@ fn alternative_names(sans: &Sans) -> Result<Vec<SanType>, CertificateError> {
     names.chain(sans.addresses.iter().map(|address| Ok(SanType::IpAddress(*address)))).collect()
 }
 
-fn distinguished(subject: &Subject) -> Result<DistinguishedName, CertificateError> {
-    if subject.groups.len() > GROUPS_MAX {
-        return Err(CertificateError::TooManyGroups { given: subject.groups.len(), max: GROUPS_MAX });
-    }
-    let mut name = DistinguishedName::new();
-    let spellings = [DnType::OrganizationName, DnType::CustomDnType(ORGANIZATION.to_vec())];
-    for (spelling, group) in spellings.into_iter().zip(&subject.groups) {
-        name.push(spelling, group.as_str());
-    }
-    name.push(DnType::CommonName, subject.user.as_str());
-    Ok(name)
-}
-
 fn lasting(now: Timestamp, life: Duration) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -168,7 +147,9 @@ fn lasting(now: Timestamp, life: Duration) -> CertificateParams {
     params
 }
 
-fn failed(subject: &str) -> impl FnOnce(rcgen::Error) -> CertificateError {
+pub(super) fn failed<E: std::error::Error + Send + Sync + 'static>(
+    subject: &str,
+) -> impl FnOnce(E) -> CertificateError + use<E> {
     let subject = subject.to_owned();
-    move |source| CertificateError::Issue { subject, source }
+    move |source| CertificateError::Issue { subject, source: Box::new(source) }
 }

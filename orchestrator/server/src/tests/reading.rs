@@ -91,6 +91,9 @@ async fn tables_and_metadata_instead_of_objects() {
     expect![[r#"["a",1,"0s"]"#]].assert_eq(&table["rows"][0]["cells"].to_string());
     assert_eq!(table["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     assert_eq!(get(&format!("{CMS}/a"), "Table").await["rows"].as_array().unwrap().len(), 1);
+    let refused = get(&format!("{CMS}?includeObject=All"), "Table").await;
+    expect!["Unable to convert to Table as requested: includeObject: Invalid value: \"All\": must be 'Metadata', 'Object', 'None', or empty"]
+        .assert_eq(refused["message"].as_str().unwrap());
     let partial = get(CMS, "PartialObjectMetadataList").await;
     assert_eq!((partial["kind"].as_str(), partial["items"][0].get("data")), (Some("PartialObjectMetadataList"), None));
     assert_eq!(partial["items"][0]["metadata"]["labels"]["l"], "x");

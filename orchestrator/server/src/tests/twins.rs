@@ -34,6 +34,22 @@ async fn an_autoscaler_is_one_object_in_two_versions() {
 }
 
 #[tokio::test]
+async fn an_older_event_has_a_time_where_one_is_required() {
+    let server = server().await;
+    let core = "/api/v1/namespaces/d/events";
+    let newer = "/apis/events.k8s.io/v1/namespaces/d/events";
+    let body = json!({ "metadata": { "name": "e" }, "reason": "Started", "message": "hello",
+        "involvedObject": { "kind": "Pod", "name": "p", "namespace": "d" }, "firstTimestamp": "2026-01-01T11:59:00Z" });
+    check(&server, &format!("POST {core}"), body, expect!["201 Event/e"]).await;
+    let (_, seen) = send(&server, &format!("GET {newer}/e"), json!(null)).await;
+    assert_eq!(seen["eventTime"], "2026-01-01T11:59:00.000000Z");
+    let (_, seen) = send(&server, &format!("PATCH {newer}/e"), json!({ "metadata": { "labels": { "a": "b" } } })).await;
+    assert_eq!(seen["metadata"]["labels"]["a"], "b");
+    let (_, seen) = send(&server, &format!("GET {core}/e"), json!(null)).await;
+    assert_eq!((&seen["eventTime"], &seen["metadata"]["labels"]["a"]), (&json!(null), &json!("b")));
+}
+
+#[tokio::test]
 async fn an_event_is_one_object_in_two_groups() {
     let server = server().await;
     let newer = "/apis/events.k8s.io/v1/namespaces/d/events";

@@ -184,6 +184,28 @@ async fn patches_change_what_they_name() {
     let strategic = json!({ "data": { "l": null } });
     expect![[r#"200 {"m":"x","n":"y"} "#]]
         .assert_eq(&patched("application/strategic-merge-patch+json", strategic).await);
+    for (unfit, expected) in [
+        (
+            json!({ "metadata": { "labels": "x" } }),
+            expect![[
+                r#"422 null  "" is invalid: patch: Invalid value: "map[metadata:map[labels:x]]": cannot restore map from string"#
+            ]],
+        ),
+        (
+            json!({ "metadata": { "labels": { "a": 1 } } }),
+            expect![[
+                r#"422 null  "" is invalid: patch: Invalid value: "map[metadata:map[labels:map[a:1]]]": unrecognized type: string"#
+            ]],
+        ),
+        (
+            json!({ "immutable": ["a", null] }),
+            expect![[
+                r#"422 null  "" is invalid: patch: Invalid value: "map[immutable:[a <nil>]]": unrecognized type: bool"#
+            ]],
+        ),
+    ] {
+        expected.assert_eq(&patched("application/strategic-merge-patch+json", unfit).await);
+    }
     let stale = json!({ "metadata": { "resourceVersion": "1" } });
     expect![[r#"409 null Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again"#]].assert_eq(&patched("application/merge-patch+json", stale).await);
     expect!["415 null the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"].assert_eq(&patched("application/json", json!({})).await);
@@ -406,6 +428,24 @@ async fn applied_configurations_create_merge_and_conflict() {
 }
 
 #[tokio::test]
+async fn a_configuration_names_its_type() {
+    let server = server().await;
+    for (yaml, expected) in [
+        ("kind: ConfigMap", "Incorrect version specified in apply patch. Specified patch version: , expected: v1"),
+        (
+            "{apiVersion: v2, kind: ConfigMap}",
+            "Incorrect version specified in apply patch. Specified patch version: v2, expected: v1",
+        ),
+        ("apiVersion: v1", "invalid object type: v1, Kind="),
+    ] {
+        let mut request = request(&format!("PATCH {CMS}/a?fieldManager=one"), yaml.as_bytes().to_vec());
+        request.headers_mut().insert("content-type", "application/apply-patch+yaml".parse().unwrap());
+        let (status, reply) = read(raw(&server, request).await).await;
+        assert_eq!((status.as_u16(), reply["message"].as_str()), (400, Some(expected)), "{yaml}");
+    }
+}
+
+#[tokio::test]
 async fn plug_ins_complete_a_pod_and_defaults_survive_an_update() {
     let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
     let ranges = crate::admission::ServiceRanges {
@@ -429,6 +469,8 @@ async fn plug_ins_complete_a_pod_and_defaults_survive_an_update() {
     let (status, reply) = send(&server, &format!("POST {PODS}"), pod("p")).await;
     assert_eq!(status, StatusCode::CREATED, "{reply}");
     assert_eq!(reply["spec"]["serviceAccountName"], "default");
+    let owned = &reply["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"];
+    assert_eq!((owned.get("f:schedulerName"), owned.get("f:serviceAccountName")), (Some(&json!({})), None), "{owned}");
     assert_eq!(reply["spec"]["securityContext"], json!({}));
     let (status, again) = send(&server, &format!("PUT {PODS}/p"), reply.clone()).await;
     assert_eq!((status, &again), (StatusCode::OK, &reply));

@@ -69,12 +69,33 @@ pub fn core_label(label: &str) -> &str {
 
 pub fn to_core(mut event: Value) -> Value {
     rename(&mut event, |(own, core)| (own, core));
+    // Newer reporters always name an action.
+    if is_empty(&event["action"]) && is_set(&event["eventTime"]) && seen(&event).as_ref() == Some(&event["eventTime"]) {
+        remove(&mut event, "eventTime");
+    }
     event
 }
 
+/// A time is required here, and clients that check what they read refuse a whole list for one event of an older
+/// reporter without it: it is when the event was first seen.
 pub fn from_core(mut event: Value) -> Value {
+    if let Some(time) = seen(&event).filter(|_| !is_set(&event["eventTime"])) {
+        set(&mut event, "eventTime", time);
+    }
     rename(&mut event, |(own, core)| (core, own));
     event
+}
+
+/// When an event of the core group that has no `eventTime` was first seen.
+fn seen(event: &Value) -> Option<Value> {
+    let times = [&event["firstTimestamp"], &event["lastTimestamp"], &event["metadata"]["creationTimestamp"]];
+    times.into_iter().find(|time| is_set(time)).map(micro)
+}
+
+/// Seconds as the microseconds that the field has.
+fn micro(time: &Value) -> Value {
+    let seconds = text(time).strip_suffix('Z').filter(|time| !time.contains('.'));
+    seconds.map_or_else(|| time.clone(), |seconds| format!("{seconds}.000000Z").into())
 }
 
 fn rename(event: &mut Value, direction: fn((&'static str, &'static str)) -> (&'static str, &'static str)) {
