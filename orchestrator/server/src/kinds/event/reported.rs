@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{COLUMNS, fields, row, validate};
 use crate::kinds::json::{is_empty, is_set, remove, set, text};
-use crate::kinds::{Kind, PLAIN, Problem, UpdateRules, metadata};
+use crate::kinds::{Kind, PLAIN, Problem, UpdateRules};
 
 /// Fields that are called otherwise in the core group: its name here, its name there.
 const RENAMED: [(&str, &str); 7] = [
