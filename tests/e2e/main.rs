@@ -5,6 +5,7 @@
 
 mod access;
 mod admission;
+mod aggregation;
 mod audit;
 mod bad_input;
 mod cluster;

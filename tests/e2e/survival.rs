@@ -1,6 +1,8 @@
 //! What outlives what: data outlives the process, no process outlives its cluster.
 
 use std::collections::HashSet;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -78,4 +80,20 @@ fn two_clusters_live_side_by_side() {
     assert!(!two.try_kubectl(&["get", "configmap", "only-here"]).status.success());
     run_one_pod(&one);
     run_one_pod(&two);
+}
+
+#[test]
+fn watches_end_in_good_order_with_their_cluster() {
+    let cluster = Cluster::start();
+    let words = ["get", "--raw", "/api/v1/namespaces/default/configmaps?watch=1"];
+    let mut watch = cluster.kubectl_command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut seen = BufReader::new(watch.stdout.take().unwrap()).lines();
+    assert!(seen.next().unwrap().unwrap().contains("kube-root-ca.crt"), "it is under way");
+    let asked = Instant::now();
+    let _directory = cluster.end(Signal::TERM);
+    assert!(asked.elapsed() < Duration::from_secs(4), "a watch held the end up: {:?}", asked.elapsed());
+    // Not cut off: kubectl would say `unexpected EOF`.
+    seen.for_each(drop);
+    let output = watch.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -26,7 +26,7 @@ type Requests = mpsc::UnboundedReceiver<(String, Value)>;
 struct Feed(Mutex<Option<mpsc::UnboundedReceiver<RawEvent>>>);
 
 impl Source for Feed {
-    fn list_and_watch(&self, _: &str, _: &str, plural: &str) -> BoxStream<'static, RawEvent> {
+    fn list_and_watch(&self, _: &str, _: &str, plural: &str, _: Option<&str>) -> BoxStream<'static, RawEvent> {
         let listed = futures::stream::iter([RawEvent::Restarted, RawEvent::Synced]);
         let events = if plural == "pods" { self.0.lock().take() } else { None };
         match events {

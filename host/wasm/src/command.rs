@@ -5,40 +5,21 @@ use std::sync::Arc;
 use amphipod_runtime::Exit;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use wasmtime::Store;
 
 use crate::cpu::Metered;
-use crate::guest::{Blueprint, Guest, ModuleGuest};
+use crate::guest::Blueprint;
 use crate::link::Command;
 use crate::start::{Deadline, asked};
-use crate::{Program, Result, exit};
-
-/// A command with its store.
-pub(crate) struct Prepared {
-    program: Arc<Program>,
-    blueprint: Arc<Blueprint>,
-    store: AnyStore,
-}
-
-enum AnyStore {
-    Component(Store<Guest>),
-    Module(Store<ModuleGuest>),
-}
-
-/// # Errors
-/// `Config` when a mounted directory cannot be opened.
-pub(crate) fn prepare(program: Arc<Program>, blueprint: Arc<Blueprint>) -> Result<Prepared> {
-    let store = match program.command {
-        Some(Command::Module(_)) => AnyStore::Module(blueprint.module_store()?),
-        _ => AnyStore::Component(blueprint.component_store()?),
-    };
-    Ok(Prepared { program, blueprint, store })
-}
+use crate::{Program, exit};
 
 /// WASI has no signals, so a command that is asked to end is ended: 143.
-pub(crate) async fn run(command: Prepared, mut stopped: watch::Receiver<Deadline>, started_at: Timestamp) -> Exit {
-    let Prepared { program, blueprint, store } = command;
-    let guest = Metered::new(call(program, store), blueprint.meter.clone(), blueprint.host.clone());
+pub(crate) async fn run(
+    program: Arc<Program>,
+    blueprint: Arc<Blueprint>,
+    mut stopped: watch::Receiver<Deadline>,
+    started_at: Timestamp,
+) -> Exit {
+    let guest = Metered::new(call(program, blueprint.clone()), blueprint.meter.clone(), blueprint.host.clone());
     tokio::select! {
         biased;
         result = guest => match result {
@@ -50,21 +31,24 @@ pub(crate) async fn run(command: Prepared, mut stopped: watch::Receiver<Deadline
     }
 }
 
-async fn call(program: Arc<Program>, store: AnyStore) -> wasmtime::Result<Result<(), ()>> {
-    match (&program.command, store) {
-        (Some(Command::P2(pre)), AnyStore::Component(mut store)) => {
+async fn call(program: Arc<Program>, blueprint: Arc<Blueprint>) -> wasmtime::Result<Result<(), ()>> {
+    match &program.command {
+        Some(Command::P2(pre)) => {
+            let mut store = blueprint.component_store();
             let command = pre.instantiate_async(&mut store).await?;
             command.wasi_cli_run().call_run(&mut store).await
         }
-        (Some(Command::P3(pre)), AnyStore::Component(mut store)) => {
+        Some(Command::P3(pre)) => {
+            let mut store = blueprint.component_store();
             let command = pre.instantiate_async(&mut store).await?;
             store.run_concurrent(async move |accessor| command.wasi_cli_run().call_run(accessor).await).await?
         }
-        (Some(Command::Module(pre)), AnyStore::Module(mut store)) => {
+        Some(Command::Module(pre)) => {
+            let mut store = blueprint.module_store();
             let instance = pre.instantiate_async(&mut store).await?;
             let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
             start.call_async(&mut store, ()).await.map(Ok)
         }
-        _ => unreachable!("the store was made for this command"),
+        None => Err(wasmtime::format_err!("this program has nothing to run")),
     }
 }

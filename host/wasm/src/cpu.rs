@@ -167,22 +167,26 @@ thread_local! {
 }
 
 /// A guest's future: each poll is charged to its container and keeps the clock ticking.
-pub(crate) struct Metered<F> {
-    guest: Pin<Box<F>>,
+pub(crate) struct Metered<T> {
+    guest: Pin<Box<dyn Future<Output = T> + Send>>,
     meter: Arc<Meter>,
     host: Arc<crate::Host>,
 }
 
-impl<F: Future> Metered<F> {
-    pub(crate) fn new(guest: F, meter: Arc<Meter>, host: Arc<crate::Host>) -> Self {
+impl<T> Metered<T> {
+    pub(crate) fn new(
+        guest: impl Future<Output = T> + Send + 'static,
+        meter: Arc<Meter>,
+        host: Arc<crate::Host>,
+    ) -> Self {
         Self { guest: Box::pin(guest), meter, host }
     }
 }
 
-impl<F: Future> Future for Metered<F> {
-    type Output = F::Output;
+impl<T> Future for Metered<T> {
+    type Output = T;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let this = &mut *self;
         POLLED.set(Instant::now());
         let before = thread_nanoseconds();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::cpu::Ticker;
 use crate::guest::{Guest, ModuleGuest};
@@ -120,6 +120,7 @@ fn pool(instances: u32) -> PoolingAllocationConfig {
         .max_component_instance_size(CORE_INSTANCE_BYTES)
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_tables_per_module(TABLES_PER_MODULE_MAX)
+        .pagemap_scan(Enabled::Auto)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT_BYTES)
         .table_keep_resident(TABLE_KEEP_RESIDENT_BYTES)
         .async_stack_keep_resident(STACK_KEEP_RESIDENT_BYTES)

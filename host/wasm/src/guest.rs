@@ -6,6 +6,7 @@ use std::sync::Arc;
 use amphipod_runtime::{Connect, PodName};
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -26,7 +27,8 @@ pub(crate) struct Blueprint {
     pub(crate) arguments: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) working_directory: Option<String>,
-    pub(crate) directories: Vec<Directory>,
+    /// What is mounted, opened once for all instances.
+    pub(crate) filesystem: WasiFilesystemCtx,
     pub(crate) log: Log,
     pub(crate) connect: Arc<dyn Connect>,
     pub(crate) budget: Arc<Budget>,
@@ -49,13 +51,13 @@ pub(crate) struct ModuleGuest {
 }
 
 impl Blueprint {
-    /// # Errors
-    /// `Config` when a mounted directory cannot be opened.
-    pub(crate) fn component_store(&self) -> Result<Store<Guest>> {
+    pub(crate) fn component_store(&self) -> Store<Guest> {
+        let mut wasi = self.wasi().build();
+        wasi.filesystem().clone_from(&self.filesystem);
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let guest = Guest {
-            wasi: self.wasi()?.build(),
+            wasi,
             table,
             http: WasiHttpCtx::new(),
             outgoing: Outgoing::new(self.pod.clone(), self.connect.clone()),
@@ -65,18 +67,18 @@ impl Blueprint {
         store.limiter(|guest| &mut guest.limiter);
         store.set_epoch_deadline(SLICE_TICKS);
         store.epoch_deadline_callback(self.deadline());
-        Ok(store)
+        store
     }
 
-    /// # Errors
-    /// As [`Blueprint::component_store`].
-    pub(crate) fn module_store(&self) -> Result<Store<ModuleGuest>> {
-        let guest = ModuleGuest { wasi: self.wasi()?.build_p1(), limiter: Limiter::new(self.budget.clone()) };
+    pub(crate) fn module_store(&self) -> Store<ModuleGuest> {
+        let mut wasi = self.wasi().build_p1();
+        wasi.ctx().ctx.filesystem().clone_from(&self.filesystem);
+        let guest = ModuleGuest { wasi, limiter: Limiter::new(self.budget.clone()) };
         let mut store = Store::new(&self.host.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_epoch_deadline(SLICE_TICKS);
         store.epoch_deadline_callback(self.deadline());
-        Ok(store)
+        store
     }
 
     fn deadline<T>(&self) -> impl FnMut(wasmtime::StoreContextMut<'_, T>) -> wasmtime::Result<UpdateDeadline> + use<T> {
@@ -85,7 +87,7 @@ impl Blueprint {
     }
 
     /// Sockets stay denied: a guest reaches others by outgoing HTTP.
-    fn wasi(&self) -> Result<WasiCtxBuilder> {
+    fn wasi(&self) -> WasiCtxBuilder {
         let mut wasi = WasiCtxBuilder::new();
         wasi.args(&self.arguments)
             .envs(&self.environment)
@@ -94,18 +96,22 @@ impl Blueprint {
         if let Some(directory) = &self.working_directory {
             wasi.initial_cwd(directory);
         }
-        for directory in &self.directories {
-            let permissions = if directory.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
-            wasi.preopened_dir(&directory.host_path, &directory.guest_path, permissions).map_err(|error| {
-                Error::Config(format!(
-                    "cannot open {} for {}: {error}",
-                    directory.host_path.display(),
-                    directory.guest_path
-                ))
-            })?;
-        }
-        Ok(wasi)
+        wasi
     }
+}
+
+/// Opens the directories that are mounted.
+///
+/// # Errors
+/// `Config` when one cannot be opened.
+pub(crate) fn mount(directories: &[Directory]) -> Result<WasiFilesystemCtx> {
+    let mut wasi = WasiCtxBuilder::new();
+    for Directory { host_path, guest_path, read_only } in directories {
+        let permissions = if *read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+        wasi.preopened_dir(host_path, guest_path, permissions)
+            .map_err(|error| Error::Config(format!("cannot open {} for {guest_path}: {error}", host_path.display())))?;
+    }
+    Ok(std::mem::take(wasi.build().filesystem()))
 }
 
 impl WasiView for Guest {

@@ -2,7 +2,7 @@
 //! request at a time, as many as [`HttpOptions`] allow, and is dropped when it was idle too long or failed.
 
 use std::future::{pending, poll_fn};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use futures::channel::oneshot;
 use parking_lot::Mutex;
@@ -21,7 +21,7 @@ use crate::guest::{Blueprint, Guest};
 /// One request and who waits for its response.
 struct Job {
     request: Request,
-    answer: oneshot::Sender<Result<Response, wasmtime::Error>>,
+    answer: Answer,
     /// Held until the instance is done with the request, its body included.
     _slot: OwnedSemaphorePermit,
 }
@@ -71,11 +71,10 @@ impl Instances {
     fn spawn(self: &Arc<Self>, job: Job) {
         let (meter, host) = (self.blueprint.meter.clone(), self.blueprint.host.clone());
         // Weak: the tasks live in the set of this very object.
-        let instance =
-            Metered::new(run(Arc::downgrade(self), self.program.clone(), self.blueprint.clone(), job), meter, host);
+        let run = run(Arc::downgrade(self), self.program.clone(), self.blueprint.clone(), job);
         let mut tasks = self.tasks.lock();
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(instance);
+        tasks.spawn(Metered::new(run, meter, host));
     }
 
     /// Ends all instances.
@@ -95,11 +94,11 @@ impl Instances {
     }
 }
 
-async fn run(instances: std::sync::Weak<Instances>, program: Arc<Program>, blueprint: Arc<Blueprint>, job: Job) {
+async fn run(instances: Weak<Instances>, program: Arc<Program>, blueprint: Arc<Blueprint>, job: Job) {
     let Some(pre) = &program.server else { return };
     blueprint.meter.allowed().await;
     let made = async {
-        let mut store = blueprint.component_store().map_err(|error| wasmtime::format_err!("{error}"))?;
+        let mut store = blueprint.component_store();
         let proxy = pre.instantiate_async(&mut store).await?;
         wasmtime::error::Ok((store, proxy))
     };
@@ -123,7 +122,11 @@ async fn run(instances: std::sync::Weak<Instances>, program: Arc<Program>, bluep
             for served in 1.. {
                 let Some(job) = next.take() else { break };
                 meter.allowed().await;
-                if !serve(accessor, proxy, job).await || served >= reuse {
+                if served >= reuse {
+                    serve_last(accessor, proxy, job).await;
+                    break;
+                }
+                if !serve(accessor, proxy, job).await {
                     break;
                 }
                 let Some(instances) = instances.upgrade() else { break };
@@ -136,30 +139,42 @@ async fn run(instances: std::sync::Weak<Instances>, program: Arc<Program>, bluep
 /// Runs one request; false when the instance must not be used again.
 async fn serve(accessor: &Accessor<Guest>, proxy: &Proxy, job: Job) -> bool {
     let (answer, answered) = oneshot::channel();
-    let prepared = accessor.with(|mut store| {
-        Prepared::new(store.as_context_mut(), proxy, job.request, view as fn(&mut Guest) -> WasiHttpCtxView<'_>, answer)
-    });
-    let prepared = match prepared {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            let _ = job.answer.send(Err(error));
-            return false;
-        }
-    };
+    let Job { request, answer: client, _slot } = job;
     // A task of its own: while the guest blocks in a host function nothing inside the store's loop is polled, and the
     // guest may block until its answer is read. It ends when the answer is given or dropped.
     let forward = tokio::spawn(async move {
         let result = answered.await.unwrap_or_else(|_| Err(wasmtime::format_err!("the guest did not answer")));
         let fine = result.is_ok();
-        let _ = job.answer.send(result);
+        let _ = client.send(result);
         fine
     });
-    let ran = prepared.run(accessor, pending()).await;
+    let ran = served(accessor, proxy, request, answer).await;
     let fine = forward.await.unwrap_or(false);
-    if fine && ran.is_ok() {
+    if fine && ran {
         poll_fn(|cx| accessor.poll_no_interesting_tasks(cx)).await;
     }
-    fine && ran.is_ok()
+    fine && ran
+}
+
+/// Runs the last request of an instance, after which nobody asks how it went.
+async fn serve_last(accessor: &Accessor<Guest>, proxy: &Proxy, job: Job) {
+    let Job { request, answer, _slot } = job;
+    served(accessor, proxy, request, answer).await;
+}
+
+type Answer = oneshot::Sender<Result<Response, wasmtime::Error>>;
+
+async fn served(accessor: &Accessor<Guest>, proxy: &Proxy, request: Request, answer: Answer) -> bool {
+    let prepared = accessor.with(|mut store| {
+        Prepared::new(store.as_context_mut(), proxy, request, view as fn(&mut Guest) -> WasiHttpCtxView<'_>, answer)
+    });
+    match prepared {
+        Ok(prepared) => prepared.run(accessor, pending()).await.is_ok(),
+        Err(error) => {
+            tracing::warn!("a request was not begun: {error:#}");
+            false
+        }
+    }
 }
 
 fn view(guest: &mut Guest) -> WasiHttpCtxView<'_> {

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::cpu::Meter;
-use crate::guest::Blueprint;
+use crate::guest::{self, Blueprint};
 use crate::http::HttpOptions;
 use crate::limits::Budget;
 use crate::{Host, Kind, Log, Program, Result, command, exit, http};
@@ -83,7 +83,7 @@ pub fn start(host: &Arc<Host>, program: &Arc<Program>, launch: Launch) -> Result
         arguments: launch.arguments,
         environment: launch.environment,
         working_directory: launch.working_directory,
-        directories: launch.directories,
+        filesystem: guest::mount(&launch.directories)?,
         log: launch.log,
         connect: launch.connect,
         budget: budget.clone(),
@@ -100,9 +100,7 @@ pub fn start(host: &Arc<Host>, program: &Arc<Program>, launch: Launch) -> Result
             task.spawn(server.serve(sockets, stopped, started_at));
         }
         Kind::Command => {
-            // A directory that cannot be opened is the pod's mistake: say so before it runs.
-            let run = command::prepare(program.clone(), blueprint)?;
-            task.spawn(command::run(run, stopped, started_at));
+            task.spawn(command::run(program.clone(), blueprint, stopped, started_at));
         }
     }
     Ok(Running { kind, task, stop, deliveries, meter, budget, started_at })

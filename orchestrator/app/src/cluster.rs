@@ -71,6 +71,7 @@ pub struct Cluster {
     pub registry: Option<SocketAddr>,
     has_node: bool,
     client: kube::Client,
+    server: amphipod_server::Server,
     store: Arc<dyn Store>,
     parts: Parts,
     _networks: address::Networks,
@@ -110,6 +111,8 @@ impl Cluster {
             service_address: address::service_ip(&networks),
             api_addresses: vec![networks.cluster.first().into()],
             api_port: api.port(),
+            client_authority: certificates.authority_pem().to_owned(),
+            front_proxy_authority: certificates.front_proxy_authority_pem().to_owned(),
         };
         control::bootstrap((&server, authorizers), store.clone(), &facts, &mut parts).await?;
         control::serve(&server, listeners, &certificates, &mut parts)?;
@@ -126,7 +129,7 @@ impl Cluster {
         }
         let kubeconfig = write_kubeconfig(&settings, &certificates, &url)?;
         let client = server.client(Identity::system_masters());
-        Ok(Self { url, node, kubeconfig, registry, has_node, client, store, parts, _networks: networks })
+        Ok(Self { url, node, kubeconfig, registry, has_node, client, server, store, parts, _networks: networks })
     }
 
     /// Waits until the node is Ready; fails when a part ends before.
@@ -155,8 +158,9 @@ impl Cluster {
         }
     }
 
-    /// Ends every part, the store last.
+    /// Ends every part: watches close, then what is under way finishes, the store is the last.
     pub async fn stop(mut self) {
+        self.server.end();
         self.parts.shutdown.cancel();
         while self.parts.tasks.join_next().await.is_some() {}
         self.store.shutdown().await;

@@ -14,6 +14,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::{Counter, Gauge, Histogram};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -31,15 +32,42 @@ pub struct Queue<K> {
     name: &'static str,
     state: Arc<Mutex<State<K>>>,
     changed: Arc<Notify>,
+    meters: Arc<Meters>,
 }
 impl<K> Clone for Queue<K> {
     fn clone(&self) -> Self {
-        Self { name: self.name, state: self.state.clone(), changed: self.changed.clone() }
+        let (state, changed, meters) = (self.state.clone(), self.changed.clone(), self.meters.clone());
+        Self { name: self.name, state, changed, meters }
+    }
+}
+
+/// What metrics tell of one queue, made once.
+struct Meters {
+    adds: Counter,
+    retries: Counter,
+    depth: Gauge,
+    /// How long keys wait, and how long work on one takes.
+    waits: Histogram,
+    works: Histogram,
+}
+
+impl Meters {
+    fn new(name: &'static str) -> Self {
+        let depth = metrics::gauge!("workqueue_depth", "name" => name);
+        depth.set(0.0);
+        Self {
+            adds: metrics::counter!("workqueue_adds_total", "name" => name),
+            retries: metrics::counter!("workqueue_retries_total", "name" => name),
+            depth,
+            waits: metrics::histogram!("workqueue_queue_duration_seconds", "name" => name),
+            works: metrics::histogram!("workqueue_work_duration_seconds", "name" => name),
+        }
     }
 }
 
 struct State<K> {
-    ready: VecDeque<K>,
+    /// With the time since when it waits.
+    ready: VecDeque<(K, Instant)>,
     queued: HashSet<K>,
     busy: HashSet<K>,
     again: HashSet<K>,
@@ -66,13 +94,14 @@ impl<K: Key> Queue<K> {
             due: HashMap::new(),
             failures: HashMap::new(),
         };
-        Self { name, state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()) }
+        let meters = Arc::new(Meters::new(name));
+        Self { name, state: Arc::new(Mutex::new(state)), changed: Arc::new(Notify::new()), meters }
     }
 
     pub fn add(&self, key: K) {
         let added = self.state.lock().add(key);
         if added {
-            metrics::counter!("workqueue_adds_total", "name" => self.name).increment(1);
+            self.meters.adds.increment(1);
             self.changed.notify_one();
         }
     }
@@ -110,14 +139,17 @@ impl<K: Key> Queue<K> {
         let mut state = self.state.lock();
         state.wake_due(Instant::now());
         while working.len() < workers {
-            let Some(key) = state.take() else { break };
+            let Some((key, since)) = state.take() else { break };
+            self.meters.waits.record(since.elapsed().as_secs_f64());
             let (queue, reconciler) = (self.clone(), reconciler.clone());
             working.spawn(async move {
+                let begun = Instant::now();
                 let outcome = reconciler.reconcile(&key).await;
+                queue.meters.works.record(begun.elapsed().as_secs_f64());
                 queue.done(key, outcome.map_err(|error| error.to_string()));
             });
         }
-        metrics::gauge!("workqueue_depth", "name" => self.name).set(state.ready.len() as f64);
+        self.meters.depth.set(state.ready.len() as f64);
         state.later.first().map(|(at, _)| *at)
     }
 
@@ -139,7 +171,7 @@ impl<K: Key> Queue<K> {
                 let delay = backoff(*failures);
                 *failures += 1;
                 tracing::debug!(queue = self.name, ?key, %error, "reconcile again in {delay:?}");
-                metrics::counter!("workqueue_retries_total", "name" => self.name).increment(1);
+                self.meters.retries.increment(1);
                 state.add_at(key, Instant::now() + delay);
             }
         }
@@ -166,7 +198,7 @@ impl<K: Key> State<K> {
         }
         let new = self.queued.insert(key.clone());
         if new {
-            self.ready.push_back(key);
+            self.ready.push_back((key, Instant::now()));
         }
         new
     }
@@ -192,11 +224,11 @@ impl<K: Key> State<K> {
         }
     }
 
-    fn take(&mut self) -> Option<K> {
-        let key = self.ready.pop_front()?;
+    fn take(&mut self) -> Option<(K, Instant)> {
+        let (key, since) = self.ready.pop_front()?;
         self.queued.remove(&key);
         self.busy.insert(key.clone());
-        Some(key)
+        Some((key, since))
     }
 }
 

@@ -28,7 +28,7 @@ struct Furniture {
 pub async fn run(context: Context, root_ca: String) {
     let namespaces = context.informers.of::<Namespace>();
     let accounts = context.informers.of::<ServiceAccount>();
-    let maps = context.informers.of::<ConfigMap>();
+    let maps = context.informers.named::<ConfigMap>(ROOT_CA);
     tokio::join!(namespaces.synced(), accounts.synced(), maps.synced());
     let this = Arc::new(Furniture {
         context,
@@ -43,15 +43,10 @@ pub async fn run(context: Context, root_ca: String) {
             queue.add(account.namespace().unwrap_or_default());
         }
     };
-    let of_map = |map: &ConfigMap| {
-        if map.name_any() == ROOT_CA {
-            queue.add(map.namespace().unwrap_or_default());
-        }
-    };
     tokio::join!(
         follow(namespaces, |namespace| queue.add(namespace.name_any())),
         follow(accounts, of_account),
-        follow(maps, of_map),
+        follow(maps, |map| queue.add(map.namespace().unwrap_or_default())),
         queue.clone().work(WORKERS, this),
     );
 }

@@ -1,10 +1,11 @@
 //! OpenAPI v3 from the table: the index at `/openapi/v3` and one document per group and version, with what
 //! kubectl looks for (`fieldValidation` on PATCH, its content types, merge keys). `schemas` has the types,
-//! `descriptions` what they say of themselves, `operations` the paths.
+//! `descriptions` what they say of themselves, `operations` the paths; `version_two` says the same in OpenAPI v2.
 
 mod descriptions;
 mod operations;
 mod schemas;
+pub mod version_two;
 
 use std::collections::BTreeMap;
 

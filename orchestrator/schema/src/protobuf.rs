@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::table::table;
 pub use encode::{EncodeError, encode_protobuf, encode_watch_event};
+pub(crate) use wire::{put_bytes, put_varint};
 
 /// The first four bytes of every body: `k8s` and a zero.
 pub const MAGIC: &[u8; 4] = b"k8s\0";

@@ -26,6 +26,10 @@ pub struct Settings {
     /// Where API servers listen.
     pub api_addresses: Vec<IpAddr>,
     pub api_port: u16,
+    /// PEM: who signs the certificates of clients.
+    pub client_authority: String,
+    /// PEM: who signs what this server shows to aggregated APIs.
+    pub front_proxy_authority: String,
 }
 
 /// One object, and where it goes.

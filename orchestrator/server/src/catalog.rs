@@ -1,10 +1,12 @@
 //! What is served at this moment, as one picture that a request takes without a lock: the registry and what is told of
-//! it by discovery and OpenAPI. Custom kinds come and go by making the next picture and swapping it in.
+//! it by discovery and OpenAPI. Custom kinds and aggregated APIs come and go by making the next picture and swapping it
+//! in.
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use crate::aggregation::Remotes;
 use crate::discovery::Documents;
 use crate::openapi::OpenApi;
 use crate::registry::{Entry, Registry};
@@ -12,6 +14,8 @@ use crate::registry::{Entry, Registry};
 /// One picture. Whoever holds it sees kinds, discovery and OpenAPI that agree.
 pub struct Catalog {
     pub registry: Arc<Registry>,
+    /// What other servers answer for; they come before the registry.
+    pub remotes: Remotes,
     pub documents: Documents,
     pub openapi: OpenApi,
 }
@@ -19,17 +23,27 @@ pub struct Catalog {
 impl Catalog {
     pub fn new(built_in: Registry) -> Self {
         let registry = Arc::new(built_in);
-        Self { documents: Documents::new(&registry), openapi: OpenApi::new(registry.clone()), registry }
+        let openapi = OpenApi::new(registry.clone());
+        Self::of(registry, Remotes::default(), openapi)
+    }
+
+    fn of(registry: Arc<Registry>, remotes: Remotes, openapi: OpenApi) -> Self {
+        Self { documents: Documents::new(&registry, &remotes), openapi, registry, remotes }
     }
 
     /// The same with other custom kinds.
     fn with_custom(&self, custom: Vec<Arc<Entry>>) -> Self {
         let registry = Arc::new(self.registry.with_custom(custom));
-        Self { documents: Documents::new(&registry), openapi: self.openapi.next(registry.clone()), registry }
+        Self::of(registry.clone(), self.remotes.clone(), self.openapi.next(registry))
+    }
+
+    /// The same with other aggregated APIs.
+    fn with_remotes(&self, remotes: Remotes) -> Self {
+        Self::of(self.registry.clone(), remotes, self.openapi.clone())
     }
 }
 
-/// The picture of the moment. One writer replaces it.
+/// The picture of the moment. Custom kinds and aggregated APIs each have one writer.
 pub struct Current(ArcSwap<Catalog>);
 
 impl Current {
@@ -47,7 +61,12 @@ impl Current {
     }
 
     /// Serves these custom kinds and no others from now on.
-    pub fn set_custom(&self, custom: Vec<Arc<Entry>>) {
-        self.0.store(Arc::new(self.0.load().with_custom(custom)));
+    pub fn set_custom(&self, custom: &[Arc<Entry>]) {
+        self.0.rcu(|now| now.with_custom(custom.to_vec()));
+    }
+
+    /// Relays for these aggregated APIs and no others from now on.
+    pub fn set_remotes(&self, remotes: Remotes) {
+        self.0.rcu(|now| now.with_remotes(remotes.clone()));
     }
 }

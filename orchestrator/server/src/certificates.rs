@@ -37,6 +37,9 @@ pub const LEAF_LIFE: Duration = Duration::from_secs(365 * 86_400);
 /// A leaf with less than this left is issued again.
 pub const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
 
+/// Whom aggregated API servers know this server as.
+pub const FRONT_PROXY_USER: &str = "system:front-proxy-client";
+
 /// Why certificates could not be made or read. None is worth a retry: the operator must act.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
@@ -189,7 +192,7 @@ impl Certificates {
         files::private_directory(directory)?;
         let authority = Authority::open(directory, "ca", now)?;
         let front_proxy = Authority::open(directory, "front-proxy-ca", now)?;
-        let client = Subject::new("system:front-proxy-client", &[]);
+        let client = Subject::new(FRONT_PROXY_USER, &[]);
         let front_proxy_client = front_proxy.leaf(directory, "front-proxy-client", Leaf::Client(&client), now)?;
         let serving = authority.leaf(directory, "serving", Leaf::Server(&sans), now)?;
         Ok(Self {

@@ -1,6 +1,6 @@
 //! POST: decode, default, admit, validate, stamp, commit. uid, time and generated names enter here, once.
 
-use amphipod_store::{Error, Found, Guard, Key, Op, Txn};
+use amphipod_store::{Error, Found, Guard, Key, Op};
 use axum::body::Body;
 use axum::response::Response;
 use serde_json::Value;
@@ -90,7 +90,7 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
     guards.append(&mut request.guards);
     let mut ops = vec![Op::Put { key, meta, payload }];
     ops.append(&mut request.ops);
-    let committed = server.store.commit(Txn { guards, ops, share_revision: true }).await;
+    let committed = write::commit(server, ("create", call.kind()), guards, ops).await;
     let committed = committed.map_err(|error| refused(error, call, (&name, &request)))?;
     let object = committed.objects.into_iter().next().flatten().expect("the transaction put an object");
     Ok(Written { object: forms::Object::Stored(object), warnings: request.warnings })

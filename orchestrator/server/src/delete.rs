@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use amphipod_store::{Guard, Object, Op, Txn};
+use amphipod_store::{Guard, Object, Op};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -172,7 +172,7 @@ async fn attempt(call: &Call, options: &Options) -> Result<Option<(Outcome, Vec<
     if options.dry_run {
         return Ok(Some((Outcome::Removed { uid, last: old }, warnings)));
     }
-    match server.store.commit(Txn { guards, ops, share_revision: true }).await {
+    match write::commit(server, ("delete", call.kind()), guards, ops).await {
         Ok(committed) => {
             let object = committed.objects.into_iter().next().flatten().filter(|_| kept);
             let removed = Outcome::Removed { uid, last: old };

@@ -1,5 +1,8 @@
 //! What is served, told in both of discovery's forms (one document per group-version, and the aggregated v2). Written
-//! once from the registry.
+//! once from the registry and from what aggregated APIs told of themselves. Who comes first is in
+//! `discovery/priorities.rs`.
+
+mod priorities;
 
 use std::collections::HashMap;
 
@@ -7,8 +10,13 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::aggregation::{Remote, Remotes};
 use crate::kinds::{Kind, Scope, Subresource};
 use crate::registry::Registry;
+pub use priorities::{PRIORITIES, Priority, priority};
+
+/// What is served besides resources.
+const PAGES: [&str; 7] = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
 
 /// All documents, as bytes.
 pub struct Documents {
@@ -27,18 +35,31 @@ pub struct Documents {
 /// One group with its versions, the preferred one first.
 struct Group<'a> {
     name: &'a str,
-    versions: Vec<(&'a str, Vec<&'a Kind>)>,
+    versions: Vec<Version<'a>>,
+}
+
+struct Version<'a> {
+    name: &'a str,
+    priority: Priority,
+    content: Content<'a>,
+}
+
+/// Who answers for a version.
+enum Content<'a> {
+    Here(Vec<&'a Kind>),
+    Elsewhere(&'a Remote),
 }
 
 impl Documents {
-    pub fn new(registry: &Registry) -> Self {
-        let groups = groups(registry);
+    pub fn new(registry: &Registry, remotes: &Remotes) -> Self {
+        let groups = groups(registry, remotes);
         let (core, named): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.name.is_empty());
         let group_objects: Vec<Value> = named.iter().map(|group| group.object()).collect();
         let mut resources = HashMap::new();
         for group in &groups {
-            for (version, kinds) in &group.versions {
-                let group_version = group_version(group.name, version);
+            for version in &group.versions {
+                let Content::Here(kinds) = &version.content else { continue };
+                let group_version = group_version(group.name, version.name);
                 let document = resource_list(&group_version, kinds);
                 resources.insert(group_version, Bytes::from(document.to_string()));
             }
@@ -62,23 +83,39 @@ impl Documents {
     }
 }
 
-fn groups(registry: &Registry) -> Vec<Group<'_>> {
+/// What is answered elsewhere hides what is answered here.
+fn groups<'a>(registry: &'a Registry, remotes: &'a Remotes) -> Vec<Group<'a>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
+    for remote in remotes.iter() {
+        let (name, priority) = (remote.version.as_str(), remote.priority);
+        let version = Version { name, priority, content: Content::Elsewhere(remote) };
+        of_name(&mut groups, &remote.group).versions.push(version);
+    }
     for kind in registry.entries().iter().map(|entry| &*entry.kind) {
-        let at = groups.iter().position(|group| group.name == kind.group).unwrap_or_else(|| {
-            groups.push(Group { name: kind.group, versions: Vec::new() });
-            groups.len() - 1
-        });
-        let versions = &mut groups[at].versions;
-        match versions.iter_mut().find(|(version, _)| *version == kind.version) {
-            Some((_, kinds)) => kinds.push(kind),
-            None => versions.push((kind.version, vec![kind])),
+        let group = of_name(&mut groups, kind.group);
+        match group.versions.iter_mut().find(|version| version.name == kind.version) {
+            Some(Version { content: Content::Here(kinds), .. }) => kinds.push(kind),
+            Some(_) => {}
+            None => group.versions.push(Version {
+                name: kind.version,
+                priority: priority(kind.group, kind.version),
+                content: Content::Here(vec![kind]),
+            }),
         }
     }
     for group in &mut groups {
-        group.versions.sort_by_key(|(version, _)| std::cmp::Reverse(Age::of(version)));
+        group.versions.sort_by_key(|version| std::cmp::Reverse((version.priority.version, Age::of(version.name))));
     }
+    groups.sort_by_key(|group| (std::cmp::Reverse(group.priority()), group.name));
     groups
+}
+
+fn of_name<'g, 'a>(groups: &'g mut Vec<Group<'a>>, name: &'a str) -> &'g mut Group<'a> {
+    let at = groups.iter().position(|group| group.name == name).unwrap_or_else(|| {
+        groups.push(Group { name, versions: Vec::new() });
+        groups.len() - 1
+    });
+    &mut groups[at]
 }
 
 /// How far a version has come: `v2` before `v1` before `v2beta1` before `v1alpha1`, other names behind in reverse of
@@ -119,17 +156,18 @@ fn core_versions() -> Value {
 }
 
 impl Group<'_> {
+    fn priority(&self) -> i64 {
+        self.versions.iter().map(|version| version.priority.group).max().unwrap_or(0)
+    }
+
     fn object(&self) -> Value {
         let version = |version: &str| json!({ "groupVersion": group_version(self.name, version), "version": version });
-        let versions: Vec<Value> = self.versions.iter().map(|(name, _)| version(name)).collect();
+        let versions: Vec<Value> = self.versions.iter().map(|one| version(one.name)).collect();
         json!({ "name": self.name, "versions": versions, "preferredVersion": versions[0] })
     }
 
     fn discovery(&self) -> Value {
-        let versions = self.versions.iter().map(|(version, kinds)| {
-            let resources: Vec<Value> = kinds.iter().map(|kind| aggregated_resource(kind)).collect();
-            json!({ "version": version, "freshness": "Current", "resources": resources })
-        });
+        let versions = self.versions.iter().map(Version::discovery);
         let metadata = if self.name.is_empty() {
             json!({ "creationTimestamp": null })
         } else {
@@ -139,13 +177,31 @@ impl Group<'_> {
     }
 }
 
+impl Version<'_> {
+    /// What could not be asked last time is shown as it was, and said to be stale.
+    fn discovery(&self) -> Value {
+        let (resources, freshness) = match &self.content {
+            Content::Here(kinds) => (kinds.iter().map(|kind| aggregated_resource(kind)).collect(), "Current"),
+            Content::Elsewhere(remote) => {
+                let freshness = if remote.served.is_fresh { "Current" } else { "Stale" };
+                (remote.served.resources.clone(), freshness)
+            }
+        };
+        let mut version = json!({ "version": self.name, "freshness": freshness });
+        if !resources.is_empty() {
+            version["resources"] = resources.into();
+        }
+        version
+    }
+}
+
 fn paths(groups: &[Group<'_>]) -> Value {
     let mut paths: Vec<String> = ["/api", "/api/v1", "/apis"].map(str::to_owned).to_vec();
     for group in groups.iter().filter(|group| !group.name.is_empty()) {
         paths.push(format!("/apis/{}", group.name));
-        paths.extend(group.versions.iter().map(|(version, _)| format!("/apis/{}/{version}", group.name)));
+        paths.extend(group.versions.iter().map(|version| format!("/apis/{}/{}", group.name, version.name)));
     }
-    paths.extend(["/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+    paths.extend(PAGES.map(str::to_owned));
     json!({ "paths": paths })
 }
 
@@ -194,7 +250,7 @@ fn aggregated(groups: &[&Group<'_>]) -> (Bytes, String) {
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
     });
     let text = document.to_string();
-    let hash = hash(&text);
+    let hash = hash(text.as_bytes());
     (text.into(), hash)
 }
 
@@ -223,8 +279,8 @@ fn aggregated_resource(kind: &Kind) -> Value {
 }
 
 /// Upper-case hexadecimal, as upstream's ETags are.
-pub fn hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02X}")).collect()
+pub fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 fn short_hash(text: &str) -> String {

@@ -13,6 +13,7 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 
 use crate::accept::{self, Encoding};
+use crate::forward::Relayed;
 use crate::reply::Status;
 
 const ONE: &str = "application/vnd.kubernetes.protobuf";
@@ -24,6 +25,9 @@ const TEXTS: &[&str] = &["application/json", "application/yaml"];
 pub async fn encode(request: Request, next: Next) -> Response {
     let wanted = accept::encoding(request.headers());
     let response = next.run(request).await;
+    if response.extensions().get::<Relayed>().is_some() {
+        return response;
+    }
     let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
     let is_whole = response.body().size_hint().exact().is_some();
     match wanted {

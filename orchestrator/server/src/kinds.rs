@@ -4,7 +4,7 @@
 mod admission_policy;
 mod admission_policy_binding;
 mod amounts;
-mod api_service;
+pub mod api_service;
 mod binding;
 pub mod certificate_signing_request;
 mod cluster_trust_bundle;

@@ -1,4 +1,7 @@
 //! `/openapi/v3`: the index, and one document for each group-version, made from the registry when first asked for.
+//! `/openapi/v2`, one document of all, is in `openapi/version_two.rs`.
+
+mod version_two;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -7,7 +10,10 @@ use amphipod_schema::openapi::{self, KindSchema, OpenApiKind, OpenApiSubresource
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use serde_json::{Value, json};
+use version_two::VersionTwo;
 
+use crate::aggregation::Remotes;
 use crate::discovery::hash;
 use crate::kinds::{Kind, Scope, Subresource};
 use crate::registry::{Entry, Registry, api_version};
@@ -16,13 +22,15 @@ use crate::reply::{self, Status};
 /// How long a document that is addressed by its hash may be kept.
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
-/// Documents by group-version; making all of them costs too much for a start that nobody asks them of.
+/// Documents by group-version; a clone shares them. Making all of them costs too much for a start that nobody asks them of.
+#[derive(Clone)]
 pub struct OpenApi {
     registry: Arc<Registry>,
     /// Made once in the life of the program.
     built_in: Arc<OnceLock<Made>>,
     /// Made anew for each set of custom kinds.
-    custom: OnceLock<Made>,
+    custom: Arc<OnceLock<Made>>,
+    version_two: VersionTwo,
 }
 
 type Made = BTreeMap<String, Document>;
@@ -34,12 +42,13 @@ struct Document {
 
 impl OpenApi {
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, built_in: Arc::default(), custom: OnceLock::new() }
+        Self { registry, built_in: Arc::default(), custom: Arc::default(), version_two: VersionTwo::default() }
     }
 
     /// For the next set of custom kinds; what is known of the others stays.
     pub fn next(&self, registry: Arc<Registry>) -> Self {
-        Self { registry, built_in: self.built_in.clone(), custom: OnceLock::new() }
+        let version_two = self.version_two.next();
+        Self { registry, built_in: self.built_in.clone(), custom: Arc::default(), version_two }
     }
 
     fn documents(&self) -> impl Iterator<Item = (&String, &Document)> {
@@ -48,11 +57,24 @@ impl OpenApi {
         built_in.iter().chain(custom.iter().filter(|(version, _)| !built_in.contains_key(*version)))
     }
 
-    /// `path` is what follows `/openapi/v3`: nothing, or `api/v1`, `apis/apps/v1`.
-    pub fn serve(&self, path: &[&str], headers: &HeaderMap) -> Result<Response, Status> {
+    pub fn serve_version_two(&self, headers: &HeaderMap) -> Result<Response, Status> {
+        self.version_two.serve(&self.registry, headers)
+    }
+
+    /// `path` is what follows `/openapi/v3`: nothing, or `api/v1`, `apis/apps/v1`. Documents of aggregated APIs are
+    /// named in the index and relayed before they come here.
+    pub fn serve(&self, path: &[&str], headers: &HeaderMap, remotes: &Remotes) -> Result<Response, Status> {
         if path.is_empty() {
             let hashes = self.documents().map(|(version, document)| (version.as_str(), document.hash.as_str()));
-            return Ok(reply::ok(openapi::index(hashes).to_string().into()));
+            let mut index = openapi::index(hashes);
+            for remote in remotes.iter() {
+                let path = format!("apis/{}/{}", remote.group, remote.version);
+                match &remote.served.document {
+                    Some(address) => index["paths"][path] = json!({ "serverRelativeURL": address }),
+                    None => drop(index["paths"].as_object_mut().and_then(|paths| paths.remove(&path))),
+                }
+            }
+            return Ok(reply::ok(index.to_string().into()));
         }
         let wanted = path.join("/");
         let found = self.documents().find(|(version, _)| openapi::document_path(version) == wanted);
@@ -70,18 +92,26 @@ impl OpenApi {
 }
 
 fn made(entries: &[Arc<Entry>]) -> Made {
+    let document = |(version, document): (String, Value)| {
+        let text = document.to_string();
+        let hash = hash(text.as_bytes());
+        (version, Document { body: text.into(), hash })
+    };
+    documents(entries).map(document).collect()
+}
+
+/// Each group-version with its document.
+fn documents(entries: &[Arc<Entry>]) -> impl Iterator<Item = (String, Value)> {
     let mut versions: BTreeMap<String, Vec<&Entry>> = BTreeMap::new();
     for entry in entries {
         versions.entry(entry.api_version()).or_default().push(entry);
     }
-    let document = |(version, entries): (String, Vec<&Entry>)| {
+    versions.into_iter().map(|(version, entries)| {
         let names: Vec<_> = entries.iter().map(|entry| subresource_versions(&entry.kind)).collect();
         let kinds: Vec<_> = entries.iter().zip(&names).filter_map(|(entry, names)| described(entry, names)).collect();
-        let text = openapi::group_version_document(&version, &kinds).to_string();
-        let hash = hash(&text);
-        (version, Document { body: text.into(), hash })
-    };
-    versions.into_iter().map(document).collect()
+        let document = openapi::group_version_document(&version, &kinds);
+        (version, document)
+    })
 }
 
 fn described<'a>(entry: &'a Entry, versions: &'a [String]) -> Option<OpenApiKind<'a>> {
@@ -113,21 +143,4 @@ fn subresource_versions(kind: &Kind) -> Vec<String> {
         None => api_version(kind),
     };
     kind.subresources.iter().map(version).collect()
-}
-
-/// Kubernetes' type of an OpenAPI v2 document in protobuf.
-const VERSION_TWO: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-/// As a content type it must be without the `@`, which Go's clients cannot read.
-const VERSION_TWO_SENT: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-/// `swagger: "2.0"`, `info: {title: "Kubernetes", version: "v1.37.0"}`, empty `paths`: all schemas are in version 3.
-const VERSION_TWO_BODY: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.37.0\x42\0";
-
-/// The document of version 2, for clients that want it in protobuf. kubectl asks for it to look into a `kind: List`,
-/// and checks nothing of kinds that it does not name: the server checks them.
-pub fn version_two(headers: &HeaderMap) -> Option<Response> {
-    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).find(|range| range.trim() == VERSION_TWO)?;
-    let mut response = reply::ok(Bytes::from_static(VERSION_TWO_BODY));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(VERSION_TWO_SENT));
-    Some(response)
 }

@@ -6,13 +6,17 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
 
 use crate::accept::Form;
+use crate::measure;
 use crate::reply::{self, Status};
 use crate::route::Query;
 use crate::server::Server;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-/// What `/livez` and `/readyz` look at, in the order they are shown.
+/// What `/livez` and `/healthz` look at, in the order they are shown.
 const CHECKS: &[&str] = &["ping", "log", STORE];
+/// What `/readyz` looks at.
+const READY_CHECKS: &[&str] = &["ping", "log", STORE, SHUTDOWN];
+const SHUTDOWN: &str = "shutdown";
 /// Upstream's name of the check on what keeps the state.
 const STORE: &str = "etcd";
 
@@ -35,7 +39,7 @@ pub fn serve(
         ["api", version] => found(documents.resources.get(*version)),
         ["apis", group] => found(documents.group.get(*group)),
         ["apis", group, version] => found(documents.resources.get(&format!("{group}/{version}"))),
-        ["openapi", "v3", rest @ ..] => catalog.openapi.serve(rest, headers),
+        ["openapi", "v3", rest @ ..] => catalog.openapi.serve(rest, headers, &catalog.remotes),
         ["version"] => Ok(reply::ok(version())),
         ["healthz" | "livez" | "readyz", rest @ ..] => probe(server, (segments[0], rest), query),
         ["metrics"] => metrics(server),
@@ -92,34 +96,51 @@ fn platform() -> &'static str {
 
 /// Healthy is one word, unless more is asked for; `exclude` leaves checks out.
 fn probe(server: &Server, (kind, rest): (&str, &[&str]), query: &Query) -> Result<Response, Status> {
-    let health = server.store.health();
+    let checks = checks(kind);
     if let [check] = rest {
-        return match (CHECKS.contains(check), &health) {
-            (false, _) => Err(Status::no_such_path()),
-            (true, Err(why)) if *check == STORE => Ok(reply::probe(false, format!("internal server error: {why}\n"))),
-            (true, _) => Ok(reply::probe(true, "ok".to_owned())),
-        };
-    }
-    if let Err(why) = &health {
-        tracing::error!("{kind}: {why}");
+        let check = checks.iter().find(|known| *known == check).ok_or_else(Status::no_such_path)?;
+        return Ok(match fault(server, check) {
+            Some(why) => reply::probe(false, format!("internal server error: {why}\n")),
+            None => reply::probe(true, "ok".to_owned()),
+        });
     }
     let is_excluded = |check: &str| query.all("exclude").any(|excluded| excluded == check);
-    let is_well = health.is_ok() || is_excluded(STORE);
+    let mut is_well = true;
+    let mut lines = String::new();
+    for check in checks {
+        if is_excluded(check) {
+            lines.push_str(&format!("[+]{check} excluded: ok\n"));
+        } else if let Some(why) = fault(server, check) {
+            // Why something is not well stands in the log; whoever may ask need not know it.
+            tracing::info!("{kind} check {check}: {why}");
+            is_well = false;
+            lines.push_str(&format!("[-]{check} failed: reason withheld\n"));
+        } else {
+            lines.push_str(&format!("[+]{check} ok\n"));
+        }
+    }
     if is_well && !query.named("verbose") {
         return Ok(reply::probe(true, "ok".to_owned()));
     }
-    let line = |check: &&str| match () {
-        () if is_excluded(check) => format!("[+]{check} excluded: ok\n"),
-        // Why something is not well stands in the log; whoever may ask need not know it.
-        () if *check == STORE && !is_well => format!("[-]{check} failed: reason withheld\n"),
-        () => format!("[+]{check} ok\n"),
-    };
-    let lines: String = CHECKS.iter().map(line).collect();
     Ok(reply::probe(is_well, format!("{lines}{kind} check {}\n", if is_well { "passed" } else { "failed" })))
 }
 
+/// A server that ends is alive, and ready for nobody.
+fn checks(kind: &str) -> &'static [&'static str] {
+    if kind == "readyz" { READY_CHECKS } else { CHECKS }
+}
+
+fn fault(server: &Server, check: &str) -> Option<String> {
+    match check {
+        STORE => server.store.health().err().map(|error| error.to_string()),
+        SHUTDOWN => server.ending.is_cancelled().then(|| "process is shutting down".to_owned()),
+        _ => None,
+    }
+}
+
 fn metrics(server: &Server) -> Result<Response, Status> {
-    let text = server.metrics.as_ref().map(|handle| handle.render()).unwrap_or_default();
+    let mut text = server.metrics.as_ref().map(|handle| handle.render()).unwrap_or_default();
+    text.push_str(&measure::facts::text(server));
     let mut response = reply::probe(true, text);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
     Ok(response)

@@ -26,7 +26,7 @@ pub type Caller = Arc<Identity>;
 /// Every stop is a layer, the outermost first.
 pub fn pipeline(server: Server) -> Router {
     let road = ServiceBuilder::new()
-        .layer(from_fn(record))
+        .layer(from_fn_with_state(server.clone(), record))
         .layer(from_fn(compress))
         .layer(from_fn(encode))
         .layer(from_fn_with_state(server.clone(), cap))
@@ -38,29 +38,12 @@ pub fn pipeline(server: Server) -> Router {
     Router::new().fallback(serve).with_state(server).layer(road)
 }
 
-/// Reads the address once for everyone behind, and counts what was asked and how it ended.
-async fn record(mut request: Request, next: Next) -> Response {
+/// Reads the address once for everyone behind, and measures what was asked and how it ended.
+async fn record(State(server): State<Server>, mut request: Request, next: Next) -> Response {
     let route = Arc::new(Route::parse(request.method(), request.uri()));
-    request.extensions_mut().insert(route.clone());
-    let begun = tokio::time::Instant::now();
-    let response = next.run(request).await;
-    let attributes = &route.attributes;
-    let labels = [
-        ("verb", attributes.verb.to_uppercase()),
-        ("group", attributes.group.clone()),
-        ("resource", attributes.resource.clone()),
-        ("subresource", attributes.subresource.clone()),
-        ("code", response.status().as_str().to_owned()),
-    ];
-    // A client may ask for any name; only what is served becomes a label.
-    if response.status() != http::StatusCode::NOT_FOUND {
-        metrics::counter!("apiserver_request_total", &labels).increment(1);
-        if !route.is_long_running() {
-            metrics::histogram!("apiserver_request_duration_seconds", &labels[..4])
-                .record(begun.elapsed().as_secs_f64());
-        }
-    }
-    response
+    let running = server.requests.begin(request.method(), &route, request.headers(), &server.catalog.load());
+    request.extensions_mut().insert(route);
+    running.answered(next.run(request).await)
 }
 
 async fn cap(State(server): State<Server>, request: Request, next: Next) -> Response {

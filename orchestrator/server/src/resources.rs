@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use http::Method;
 
+use crate::aggregation::Remote;
+use crate::aggregation::relay::relay;
 use crate::audit::Annotated;
 use crate::call::Call;
 use crate::kinds::Scope;
@@ -15,8 +18,8 @@ use crate::reply::Status;
 use crate::route::Route;
 use crate::server::Server;
 use crate::{
-    accept, component_status, create, delete, forms, get, list, openapi, patch, paths, reviews, secret_keys,
-    subresources, update, watch,
+    accept, component_status, create, delete, forms, get, list, patch, paths, reviews, secret_keys, subresources,
+    update, watch,
 };
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
@@ -24,10 +27,12 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     let extension = "the road put it there";
     let route = parts.extensions.get::<Arc<Route>>().cloned().expect(extension);
     let identity = parts.extensions.get::<Caller>().cloned().expect(extension);
-    if route.attributes.path.as_deref() == Some("/openapi/v2")
-        && let Some(document) = openapi::version_two(&parts.headers)
-    {
-        return document;
+    if let Some(remote) = remote(&server, &route) {
+        return relay(&server, &remote, &identity, Request::from_parts(parts, body)).await;
+    }
+    if parts.method == Method::GET && route.attributes.path.as_deref() == Some("/openapi/v2") {
+        let catalog = server.catalog.load();
+        return catalog.openapi.serve_version_two(&parts.headers).unwrap_or_else(Status::into_response);
     }
     // What a proxied server gives is its own choice.
     let is_proxied = route.attributes.subresource == "proxy";
@@ -62,6 +67,16 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     }
     forms::warn(&mut response, &deprecation(&entry.kind));
     response
+}
+
+/// Who answers instead of this server.
+fn remote(server: &Server, route: &Route) -> Option<Arc<Remote>> {
+    let (catalog, asked) = (server.catalog.load(), &route.attributes);
+    let found = match &asked.path {
+        Some(path) => catalog.remotes.of_path(path),
+        None => catalog.remotes.find(&asked.group, &asked.version),
+    };
+    found.cloned()
 }
 
 /// What everybody is told who uses a kind that is given up.

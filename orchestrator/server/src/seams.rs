@@ -194,6 +194,11 @@ pub fn api_version(group: &str, version: &str) -> String {
 /// One admission plug-in. The order is the order of `Options::admission`.
 #[async_trait]
 pub trait Admit: Send + Sync {
+    /// As metrics name it: the type's own name.
+    fn name(&self) -> &'static str {
+        std::any::type_name::<Self>().rsplit("::").next().unwrap_or_default()
+    }
+
     /// Before validation: may change `request.object`.
     async fn admit(&self, request: &mut AdmissionRequest<'_>) -> Result<(), Status>;
 
@@ -232,6 +237,14 @@ impl Cluster {
         let Some(resource) = self.registry.id(storage) else { return Vec::new() };
         let objects = self.snapshot.list(resource, namespace, None, 0);
         objects.iter().map(|object| self.codec.value(object)).collect()
+    }
+
+    /// Those of a namespace that carry a label; only they are decoded.
+    pub fn labelled(&self, storage: &str, namespace: &str, (label, value): (&str, &str)) -> Vec<Value> {
+        let Some(resource) = self.registry.id(storage) else { return Vec::new() };
+        let objects = self.snapshot.list(resource, Some(namespace), None, 0);
+        let carry = objects.iter().filter(|object| object.meta.label(label) == Some(value));
+        carry.map(|object| self.codec.value(object)).collect()
     }
 
     /// How many there are; costs nothing, so that a plug-in can pass by when there is none.

@@ -10,12 +10,14 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::catalog::{Catalog, Current};
 use crate::codec::Codec;
 use crate::kinds::{KINDS, Kind};
 use crate::limits::Limits;
+use crate::measure::{Admissions, Commits, Requests};
 use crate::pipeline;
 use crate::registry::Registry;
 use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Keys, Relay, Sealer};
@@ -39,6 +41,8 @@ pub struct Options {
     pub keys: Option<Arc<dyn Keys>>,
     pub relay: Option<Arc<dyn Relay>>,
     pub tokens: Option<Arc<dyn IssueToken>>,
+    /// What this server shows to aggregated APIs: certificate and key, PEM.
+    pub front_proxy: Option<(String, String)>,
     /// What `/metrics` shows.
     pub metrics: Option<PrometheusHandle>,
     /// More JSON at plain paths: the issuer's `/.well-known/openid-configuration` and `/openid/v1/jwks`.
@@ -70,6 +74,7 @@ impl Options {
             keys: None,
             relay: None,
             tokens: None,
+            front_proxy: None,
             metrics: None,
             pages: Vec::new(),
             limits: Limits::default(),
@@ -94,10 +99,16 @@ pub struct Shared {
     pub(crate) keys: Option<Arc<dyn Keys>>,
     pub(crate) relay: Option<Arc<dyn Relay>>,
     pub(crate) tokens: Option<Arc<dyn IssueToken>>,
+    pub(crate) front_proxy: Option<(String, String)>,
     pub(crate) metrics: Option<PrometheusHandle>,
     pub(crate) pages: Vec<Page>,
     pub(crate) audit: Option<Arc<Audit>>,
     pub(crate) limits: Limits,
+    pub(crate) requests: Requests,
+    pub(crate) commits: Commits,
+    pub(crate) admissions: Admissions,
+    /// Cancelled when the server begins to end: it is not ready any more, and watches close.
+    pub(crate) ending: CancellationToken,
     /// Streams that outlive the request that opened them; they end with the server.
     pub(crate) tunnels: Mutex<JoinSet<()>>,
     /// To webhooks.
@@ -127,10 +138,15 @@ impl Server {
             keys: options.keys,
             relay: options.relay,
             tokens: options.tokens,
+            front_proxy: options.front_proxy,
             metrics: options.metrics,
             pages: options.pages,
             limits: options.limits,
             audit: options.audit,
+            requests: Requests::default(),
+            commits: Commits::default(),
+            admissions: Admissions::default(),
+            ending: CancellationToken::new(),
             tunnels: Mutex::default(),
             lines: Arc::default(),
         })))
@@ -160,6 +176,12 @@ impl Server {
     /// An object's whole JSON, opened if it lies sealed; what the authorizer's own copy is decoded from.
     pub fn frame(&self, object: &amphipod_store::Object) -> bytes::Bytes {
         self.codec.frame(object)
+    }
+
+    /// Begins the end: `/readyz` says so from now on, and watches close so that their clients go elsewhere. What is
+    /// under way goes on; listeners are their owner's to stop.
+    pub fn end(&self) {
+        self.ending.cancel();
     }
 
     pub(crate) fn tunnel(&self, stream: impl Future<Output = ()> + Send + 'static) {

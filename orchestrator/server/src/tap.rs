@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use amphipod_api::{RawEvent, Source};
-use amphipod_store::{Change, Watch};
+use amphipod_store::{Change, Object, Watch};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
@@ -29,7 +29,13 @@ impl Tap {
 }
 
 impl Source for Tap {
-    fn list_and_watch(&self, group: &str, version: &str, plural: &str) -> BoxStream<'static, RawEvent> {
+    fn list_and_watch(
+        &self,
+        group: &str,
+        version: &str,
+        plural: &str,
+        name: Option<&str>,
+    ) -> BoxStream<'static, RawEvent> {
         let entry = self.server.catalog.load().registry.find(group, version, plural).cloned();
         let Some(entry) = entry.filter(|entry| entry.resource.is_some()) else {
             tracing::error!(group, version, plural, "an informer asks for a resource that is not served");
@@ -42,8 +48,14 @@ impl Source for Tap {
             resource: plural.to_owned(),
             ..Attributes::default()
         };
-        let reader =
-            Reader { server: self.server.clone(), identity: self.identity.clone(), attributes, entry, watch: None };
+        let reader = Reader {
+            server: self.server.clone(),
+            identity: self.identity.clone(),
+            attributes,
+            entry,
+            name: name.map(str::to_owned),
+            watch: None,
+        };
         stream::unfold(reader, |mut reader| async move {
             let events = reader.next().await;
             Some((stream::iter(events), reader))
@@ -58,6 +70,8 @@ struct Reader {
     identity: Identity,
     attributes: Attributes,
     entry: Arc<Entry>,
+    /// Only objects of this name.
+    name: Option<String>,
     /// `None`: the next step is a full list.
     watch: Option<Box<dyn Watch>>,
 }
@@ -72,7 +86,8 @@ impl Reader {
             }
         };
         match next {
-            Ok(events) => {
+            Ok(mut events) => {
+                events.retain(|event| wanted(&self.name, &event.current));
                 let objects = events.iter().map(|event| &*event.current);
                 let Ok(frames) = versions::frames(&self.server, &self.entry, objects).await else {
                     self.watch = None;
@@ -129,7 +144,8 @@ impl Reader {
             tokio::time::sleep(RETRY).await;
             return Vec::new();
         };
-        let objects = snapshot.list(id, None, None, 0);
+        let mut objects = snapshot.list(id, None, None, 0);
+        objects.retain(|object| wanted(&self.name, object));
         let frames = versions::frames(server, &self.entry, objects.iter().map(|object| &**object)).await;
         let Ok(frames) = frames else {
             tokio::time::sleep(RETRY).await;
@@ -141,6 +157,10 @@ impl Reader {
         self.watch = Some(watch);
         events
     }
+}
+
+fn wanted(name: &Option<String>, object: &Object) -> bool {
+    name.as_ref().is_none_or(|name| object.key.name() == name)
 }
 
 async fn retired(entry: &Entry) {

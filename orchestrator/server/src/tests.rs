@@ -1,7 +1,9 @@
 //! The router, driven in process over a memory store: tables of request and reply.
 
+mod aggregated;
 mod custom;
 mod encoding;
+mod fuzz;
 mod outside;
 mod proxies;
 mod quotas;
@@ -34,7 +36,7 @@ impl Authorize for AllButMallory {
 }
 
 /// A server with the namespace `d`.
-async fn server() -> Server {
+pub(crate) async fn server() -> Server {
     let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
     options.clock = Arc::new(|| "2026-01-02T03:04:05.6Z".parse().unwrap());
     let server = Server::new(options).await.unwrap();
@@ -67,7 +69,7 @@ async fn read(response: Response<Body>) -> (StatusCode, Value) {
     (status, serde_json::from_slice(&bytes).unwrap_or(Value::String(String::from_utf8_lossy(&bytes).into_owned())))
 }
 
-async fn send(server: &Server, line: &str, body: Value) -> (StatusCode, Value) {
+pub(crate) async fn send(server: &Server, line: &str, body: Value) -> (StatusCode, Value) {
     let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     read(raw(server, request(line, bytes)).await).await
 }

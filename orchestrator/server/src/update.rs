@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use amphipod_schema::managed_fields;
-use amphipod_store::{Error, Found, Guard, Key, Object, Op, Txn};
+use amphipod_store::{Error, Found, Guard, Key, Object, Op};
 use axum::body::Body;
 use axum::response::Response;
 use serde_json::Value;
@@ -206,7 +206,7 @@ async fn finish(
     let mut guards = vec![Guard::Revision(key, stored.revision)];
     guards.append(&mut request.guards);
     let warnings = std::mem::take(&mut request.warnings);
-    match server.store.commit(Txn { guards, ops, share_revision: true }).await {
+    match write::commit(server, ("update", call.kind()), guards, ops).await {
         Ok(committed) if !is_leaving => {
             let object = committed.objects.into_iter().next().flatten().expect("the transaction put an object");
             Ok(Some(Written { object: forms::Object::Stored(object), warnings }))

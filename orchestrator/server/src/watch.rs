@@ -13,12 +13,14 @@ use amphipod_store::{Change, Error, Event, Object, Revision, Watch};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
+use metrics::Counter;
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval};
+use tokio_util::sync::CancellationToken;
 
 use crate::accept::Form;
 use crate::call::Call;
-use crate::kinds::Scope;
+use crate::kinds::{Kind, Scope};
 use crate::registry::api_version;
 use crate::reply::{self, Status};
 use crate::selectors::Selector;
@@ -33,6 +35,9 @@ const BOOKMARK_SECONDS: u64 = 60;
 const LIFE_SECONDS: u64 = 1_800;
 
 pub async fn watch(call: Call, single: bool) -> Result<Response, Status> {
+    if call.server.ending.is_cancelled() {
+        return Err(Status::too_many_requests("The apiserver is shutting down, please try again later.", 1));
+    }
     reads::check_list_options(call.query(), true)?;
     let mut selector = Selector::of(call.query(), call.kind())?;
     if single {
@@ -65,6 +70,9 @@ struct Watcher {
     sent_columns: bool,
     /// What is to be told, not yet in the client's version.
     lines: Vec<(&'static str, Arc<Object>)>,
+    told: Counter,
+    /// Its own, so that watchers do not wait for each other.
+    ending: CancellationToken,
 }
 
 enum Feed {
@@ -111,6 +119,8 @@ impl Watcher {
             ends: Instant::now() + life,
             sent_columns: false,
             lines: Vec::new(),
+            told: told(call.kind()),
+            ending: call.server.ending.child_token(),
             call,
             selector,
             initial,
@@ -167,6 +177,7 @@ impl Watcher {
             },
             // The kind has another schema now, or none: clients start over.
             () = retired(&self.call) => return None,
+            () = self.ending.cancelled() => return None,
             () = bookmark => {
                 let revision = self.revision();
                 self.bookmark(out, revision, false);
@@ -215,6 +226,7 @@ impl Watcher {
         let objects = lines.iter().map(|(_, object)| &**object);
         match versions::frames(&self.call.server, &self.call.entry, objects).await {
             Ok(frames) => {
+                self.told.increment(lines.len() as u64);
                 for ((kind, object), json) in lines.iter().zip(frames) {
                     self.line(out, kind, (object, &json));
                 }
@@ -265,6 +277,12 @@ impl Watcher {
         }
         frame(out, "BOOKMARK", object.to_string().as_bytes());
     }
+}
+
+/// Counts events, those of the initial state too.
+fn told(kind: &Kind) -> Counter {
+    let labels = [("group", kind.group), ("version", kind.version), ("resource", kind.plural)];
+    metrics::counter!("apiserver_watch_events_total", &labels)
 }
 
 async fn retired(call: &Call) {

@@ -3,7 +3,7 @@
 
 mod lines;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +21,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::kinds::json::{is_set, items, text};
+use crate::kinds::json::text;
 use crate::seams::Cluster;
+use crate::service_reference::ServiceReference;
 pub use lines::Lines;
 
 /// Bytes of an answer.
@@ -111,17 +112,11 @@ fn host(url: &str) -> &str {
 
 /// The address as errors name it.
 fn named_url(client: &Value, within: Duration) -> String {
-    let service = &client["service"];
-    let base = if is_set(service) {
-        let port = service["port"].as_i64().unwrap_or(443);
-        format!(
-            "https://{}.{}.svc:{port}{}",
-            text(&service["name"]),
-            text(&service["namespace"]),
-            text(&service["path"])
-        )
-    } else {
-        text(&client["url"]).to_owned()
+    let base = match ServiceReference::of(&client["service"]) {
+        Some(service) => {
+            format!("https://{}:{}{}", service.server_name(), service.port, text(&client["service"]["path"]))
+        }
+        None => text(&client["url"]).to_owned(),
     };
     let mark = if base.contains('?') { '&' } else { '?' };
     format!("{base}{mark}timeout={}s", within.as_secs())
@@ -132,12 +127,9 @@ async fn target(cluster: &Cluster, client: &Value, within: Duration) -> Result<T
     let failed = |why: String| CallError::Failed { url: url.clone(), why };
     let uri: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| failed(error.to_string()))?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    let service = &client["service"];
-    if is_set(service) {
-        let (namespace, name) = (text(&service["namespace"]), text(&service["name"]));
-        let port = service["port"].as_i64().unwrap_or(443);
-        let addresses = service_addresses(cluster, (namespace, name), port).map_err(&failed)?;
-        return Ok(Target { server_name: format!("{name}.{namespace}.svc"), url, addresses, path });
+    if let Some(service) = ServiceReference::of(&client["service"]) {
+        let addresses = service.addresses(cluster).await.map_err(|error| failed(error.to_string()))?;
+        return Ok(Target { server_name: service.server_name(), url, addresses, path });
     }
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let port = uri.port_u16().unwrap_or(443);
@@ -146,52 +138,23 @@ async fn target(cluster: &Cluster, client: &Value, within: Duration) -> Result<T
     Ok(Target { url, server_name: host, addresses, path })
 }
 
-/// Ready endpoints behind a Service's port, the cluster address behind them. The error is upstream's text.
-pub fn service_addresses(
-    cluster: &Cluster,
-    (namespace, name): (&str, &str),
-    port: i64,
-) -> Result<Vec<SocketAddr>, String> {
-    let service = cluster.get("services", namespace, name).ok_or_else(|| format!("service {name:?} not found"))?;
-    let ports = items(&service["spec"]["ports"]);
-    let wanted = ports.iter().find(|one| one["port"].as_i64() == Some(port));
-    let wanted = wanted.ok_or_else(|| format!("no service port {port} found for service {name:?}"))?;
-    let mut addresses = Vec::new();
-    for slice in cluster.list("discovery.k8s.io/endpointslices", Some(namespace)) {
-        if text(&slice["metadata"]["labels"]["kubernetes.io/service-name"]) != name {
-            continue;
-        }
-        let named = |one: &&Value| text(&one["name"]) == text(&wanted["name"]);
-        let Some(number) = items(&slice["ports"]).iter().find(named).and_then(|one| one["port"].as_u64()) else {
-            continue;
-        };
-        let ready = items(&slice["endpoints"]).iter().filter(|one| one["conditions"]["ready"] != false);
-        let ips = ready.flat_map(|one| items(&one["addresses"])).filter_map(|ip| text(ip).parse::<IpAddr>().ok());
-        addresses.extend(ips.map(|ip| SocketAddr::new(ip, u16::try_from(number).unwrap_or(0))));
-    }
-    let own = text(&service["spec"]["clusterIP"]).parse::<IpAddr>().ok();
-    if let (true, Some(ip)) = (addresses.is_empty() && !is_set(&service["spec"]["selector"]), own) {
-        addresses.push(SocketAddr::new(ip, u16::try_from(port).unwrap_or(0)));
-    }
-    if let (true, "ExternalName") = (addresses.is_empty(), text(&service["spec"]["type"])) {
-        return Err(format!("service {name:?} of type ExternalName has no address of its own"));
-    }
-    if addresses.is_empty() {
-        return Err(format!("no endpoints available for service {name:?}"));
-    }
-    Ok(addresses)
-}
-
 /// A TLS connection to the first address that takes one. The error is a text for the client.
 pub async fn connect(target: &Target, trust: &Trust) -> Result<TlsStream<TcpStream>, String> {
     let config = Arc::new(config(trust)?);
     let name = ServerName::try_from(target.server_name.clone()).map_err(|error| error.to_string())?;
+    let stream = dial(&target.addresses).await?;
+    let connected = TlsConnector::from(config).connect(name, stream).await;
+    connected.map_err(|error| tls_text(&error, &target.server_name))
+}
+
+/// A connection to the first address that takes one. The error is a text for the client.
+pub async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, String> {
     let mut why = "no address".to_owned();
-    for address in &target.addresses {
+    for address in addresses {
         match TcpStream::connect(address).await {
             Ok(stream) => {
-                let connected = TlsConnector::from(config.clone()).connect(name.clone(), stream).await;
-                return connected.map_err(|error| tls_text(&error, &target.server_name));
+                _ = stream.set_nodelay(true);
+                return Ok(stream);
             }
             Err(error) => why = format!("dial tcp {address}: connect: {}", plain(&error)),
         }
@@ -223,7 +186,6 @@ fn plain(error: &std::io::Error) -> String {
 }
 
 /// One request over a connection of its own, its answer whole.
-#[allow(dead_code, reason = "for those who call once only")]
 pub async fn exchange(stream: TlsStream<TcpStream>, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
@@ -241,7 +203,8 @@ pub async fn exchange(stream: TlsStream<TcpStream>, request: Request<Full<Bytes>
     }
 }
 
-fn config(trust: &Trust) -> Result<ClientConfig, String> {
+/// TLS towards whom `trust` describes.
+pub fn config(trust: &Trust) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()

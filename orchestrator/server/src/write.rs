@@ -1,9 +1,12 @@
 //! What all writes share: defaults, the walk through admission, the verdict of validation.
 
+use amphipod_store::{Committed, Error, Guard, Op, Txn};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::call::Call;
 use crate::kinds::{Kind, Problem};
+use crate::measure::Phase;
 use crate::registry::Entry;
 use crate::reply::Status;
 use crate::seams::{AdmissionRequest, Cluster, Operation};
@@ -30,18 +33,41 @@ pub fn shape(value: &mut Value, entry: &Entry) {
     }
 }
 
+/// The first walk: plug-ins may change the object.
 pub async fn admit(server: &Server, request: &mut AdmissionRequest<'_>) -> Result<(), Status> {
+    let begun = Instant::now();
     for plugin in &server.admission {
-        plugin.admit(request).await?;
+        if let Err(status) = plugin.admit(request).await {
+            server.admissions.rejected(&**plugin, (Phase::Admit, request.operation), begun.elapsed());
+            return Err(status);
+        }
     }
+    server.admissions.passed((Phase::Admit, request.operation), begun.elapsed());
     Ok(())
 }
 
+/// The second walk: plug-ins see what will be stored.
 pub async fn confirm(server: &Server, request: &mut AdmissionRequest<'_>) -> Result<(), Status> {
+    let begun = Instant::now();
     for plugin in &server.admission {
-        plugin.confirm(request).await?;
+        if let Err(status) = plugin.confirm(request).await {
+            server.admissions.rejected(&**plugin, (Phase::Validate, request.operation), begun.elapsed());
+            return Err(status);
+        }
     }
+    server.admissions.passed((Phase::Validate, request.operation), begun.elapsed());
     Ok(())
+}
+
+/// One transaction that changes an object of this kind; `operation` is `create`, `update` or `delete`.
+pub async fn commit(
+    server: &Server,
+    (operation, kind): (&'static str, &Kind),
+    guards: Vec<Guard>,
+    ops: Vec<Op>,
+) -> Result<Committed, Error> {
+    let txn = Txn { guards, ops, share_revision: true };
+    server.commits.commit(&*server.store, (operation, kind.storage), txn).await
 }
 
 /// What admission gets to see of a write to the object of this name; object and old object are the caller's to add.

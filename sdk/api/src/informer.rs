@@ -43,8 +43,14 @@ pub enum RawEvent {
 
 /// Where an in-process informer gets its objects. It never ends: after a gap it starts again with `Restarted`.
 pub trait Source: Send + Sync {
-    /// `group` is empty for the core group; `plural` as in the URL.
-    fn list_and_watch(&self, group: &str, version: &str, plural: &str) -> BoxStream<'static, RawEvent>;
+    /// `group` is empty for the core group; `plural` as in the URL; with `name`, objects of that name only.
+    fn list_and_watch(
+        &self,
+        group: &str,
+        version: &str,
+        plural: &str,
+        name: Option<&str>,
+    ) -> BoxStream<'static, RawEvent>;
 }
 
 /// What a subscriber learns. Level-triggered: act on the informer's contents, never on the change alone.
@@ -72,7 +78,8 @@ impl<K> Clone for Change<K> {
 #[derive(Clone)]
 pub struct Informers {
     backend: Backend,
-    kinds: Arc<Mutex<HashMap<TypeId, Box<dyn Any + Send>>>>,
+    /// By kind and, where only objects of one name are followed, that name.
+    kinds: Arc<Mutex<HashMap<(TypeId, Option<&'static str>), Box<dyn Any + Send>>>>,
 }
 
 #[derive(Clone)]
@@ -94,13 +101,22 @@ impl Informers {
 
     /// The live copy of a kind; its task ends when the last holder of the copy is gone.
     pub fn of<K: Object>(&self) -> Informer<K> {
+        self.shared(None)
+    }
+
+    /// The live copy of a kind's objects of one name, in every namespace: of a kind that comes in masses.
+    pub fn named<K: Object>(&self, name: &'static str) -> Informer<K> {
+        self.shared(Some(name))
+    }
+
+    fn shared<K: Object>(&self, name: Option<&'static str>) -> Informer<K> {
         let mut kinds = self.kinds.lock().expect("no holder of the lock panics");
-        let known = kinds.get(&TypeId::of::<K>());
-        if let Some(informer) = known.and_then(|any| any.downcast_ref::<Informer<K>>()) {
+        let key = (TypeId::of::<K>(), name);
+        if let Some(informer) = kinds.get(&key).and_then(|any| any.downcast_ref::<Informer<K>>()) {
             return informer.clone();
         }
-        let informer = Informer::<K>::start(self.events::<K>());
-        kinds.insert(TypeId::of::<K>(), Box::new(informer.clone()));
+        let informer = Informer::<K>::start(self.events::<K>(name));
+        kinds.insert(key, Box::new(informer.clone()));
         informer
     }
 
@@ -108,7 +124,7 @@ impl Informers {
     pub fn metadata(&self, kind: &ApiResource) -> BoxStream<'static, watcher::Event<PartialObjectMeta>> {
         match &self.backend {
             Backend::Source(source) => {
-                let raw = source.list_and_watch(&kind.group, &kind.version, &kind.plural);
+                let raw = source.list_and_watch(&kind.group, &kind.version, &kind.plural, None);
                 raw.filter_map(async |event| decode(event)).boxed()
             }
             Backend::Remote(client) => {
@@ -120,17 +136,17 @@ impl Informers {
         }
     }
 
-    fn events<K: Object>(&self) -> BoxStream<'static, watcher::Event<K>> {
+    fn events<K: Object>(&self, name: Option<&str>) -> BoxStream<'static, watcher::Event<K>> {
         match &self.backend {
             Backend::Source(source) => {
                 let (group, version, plural) = (K::group(&()), K::version(&()), K::plural(&()));
-                let raw = source.list_and_watch(&group, &version, &plural);
+                let raw = source.list_and_watch(&group, &version, &plural, name);
                 raw.filter_map(async |event| decode(event)).boxed()
             }
             Backend::Remote(client) => {
                 let api = kube::Api::<K>::all(client.clone());
-                let config = watcher::Config::default();
-                let events = watcher(api, config);
+                let fields = name.map(|name| format!("metadata.name={name}"));
+                let events = watcher(api, watcher::Config { field_selector: fields, ..watcher::Config::default() });
                 // watcher() retries by itself when polled again; pace it so that a dead server costs nothing.
                 let paced = kube::runtime::WatchStreamExt::default_backoff(events);
                 paced.filter_map(async |event| event.ok()).boxed()
@@ -171,7 +187,7 @@ struct Copy<K> {
     indexes: HashMap<&'static str, Index<K>>,
 }
 
-/// A live, read-only copy of every object of one kind.
+/// A live, read-only copy of every object of one kind, without the managed fields: they would be most of it.
 pub struct Informer<K> {
     copy: Arc<RwLock<Copy<K>>>,
     changes: broadcast::Sender<Change<K>>,
@@ -318,7 +334,8 @@ impl<K: Object> Follower<K> {
                 self.listed = Some(HashSet::new());
                 None
             }
-            watcher::Event::InitApply(object) => {
+            watcher::Event::InitApply(mut object) => {
+                object.meta_mut().managed_fields = None;
                 let key = key_of(object.meta());
                 if let Some(listed) = &mut self.listed {
                     listed.insert(key.clone());
@@ -336,7 +353,8 @@ impl<K: Object> Follower<K> {
                 self.synced.send_replace(true);
                 Some(Change::Resynced)
             }
-            watcher::Event::Apply(object) => {
+            watcher::Event::Apply(mut object) => {
+                object.meta_mut().managed_fields = None;
                 let now = Arc::new(object);
                 let before = copy.insert(key_of(now.meta()), now.clone());
                 Some(Change::Applied { now, before })

@@ -19,7 +19,7 @@ use amphipod_server::certificates::{self, Certificates, LEAF_LIFE};
 use amphipod_server::seams::{Identity, Sealer};
 use amphipod_server::serve::{self, Transport};
 use amphipod_server::tokens::{BoundInStore, TokenIssuer};
-use amphipod_server::{Options, Server, bootstrap};
+use amphipod_server::{Options, Server, bootstrap, measure};
 use amphipod_store::Store;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -37,6 +37,8 @@ pub const DEFAULT_REGISTRY_PORT: u16 = 5_000;
 const GRACE: Duration = Duration::from_secs(1);
 /// What the Node authorizer has not taken in is never older than this, so that a node's question is quick.
 const GRAPH_PERIOD: Duration = Duration::from_secs(1);
+/// How often what was measured is added up: until then each measurement takes memory.
+const METRICS_PERIOD: Duration = Duration::from_secs(5);
 /// How often the serving certificate is looked at.
 const RENEW_PERIOD: Duration = Duration::from_secs(3_600);
 /// Shorter lives are not issued.
@@ -105,11 +107,21 @@ pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<(Se
     });
     options.sealer = Some(sealer);
     options.relay = Some(parent.relay);
+    let front_proxy = parent.certificates.front_proxy_client();
+    options.front_proxy = Some((front_proxy.certificate.clone(), front_proxy.key.clone()));
     options.pages = issuer.pages();
     options.tokens = Some(issuer);
     options.limits = access.limits();
     options.audit = parent.audit;
-    options.metrics = Some(metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder()?);
+    let metrics = measure::recorder()?.install_recorder()?;
+    options.metrics = Some(metrics.clone());
+    parts.run(async move {
+        let mut period = tokio::time::interval(METRICS_PERIOD);
+        loop {
+            period.tick().await;
+            metrics.run_upkeep();
+        }
+    });
     let server = Server::new(options).await?;
     parts.run(keeper::keep(server.clone(), quotas));
     Ok((server, authorizers))
@@ -172,6 +184,9 @@ pub async fn bootstrap(
     is_ready.wait_for(|ready| *ready).await?;
     let (ready, mut is_ready) = watch::channel(false);
     parts.run(amphipod_server::custom::follow::follow(server.clone(), ready));
+    is_ready.wait_for(|ready| *ready).await?;
+    let (ready, mut is_ready) = watch::channel(false);
+    parts.run(amphipod_server::aggregation::follow::follow(server.clone(), ready));
     is_ready.wait_for(|ready| *ready).await?;
     parts.run(amphipod_server::admission::policies::typing::keep(server.clone()));
     Ok(())

@@ -7,9 +7,11 @@ mod hook;
 use async_trait::async_trait;
 use futures::future::join_all;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::compiled::Compiled;
 use super::matching::is_exempt;
+use crate::measure;
 use crate::reply::Status;
 use crate::seams::{AdmissionRequest, Admit};
 use ask::{Answer, Question};
@@ -52,7 +54,7 @@ impl Admit for MutatingWebhooks {
 
 async fn mutate(hook: &Hook, request: &mut AdmissionRequest<'_>) -> Result<(), Status> {
     let Some(question) = Question::of(hook, request).await? else { return Ok(()) };
-    let answer = question.ask(hook, request).await?;
+    let answer = asked(&question, hook, request, "admit").await?;
     request.warnings.extend(answer.warnings.iter().cloned());
     if let Some(patched) = question.patched(hook, request, answer).await? {
         request.object = Some(patched);
@@ -83,7 +85,21 @@ impl Admit for ValidatingWebhooks {
 
 async fn judge(hook: &Hook, request: &AdmissionRequest<'_>) -> Result<Option<Answer>, Status> {
     match Question::of(hook, request).await? {
-        Some(question) => question.ask(hook, request).await.map(Some),
+        Some(question) => asked(&question, hook, request, "validating").await.map(Some),
         None => Ok(None),
     }
+}
+
+/// The webhook's answer; how long it took and how it ended is measured.
+async fn asked(
+    question: &Question,
+    hook: &Hook,
+    request: &AdmissionRequest<'_>,
+    step: &'static str,
+) -> Result<Answer, Status> {
+    let begun = Instant::now();
+    let answer = question.ask(hook, request).await;
+    let code = answer.as_ref().err().map(|status| status.code);
+    measure::webhook((&hook.name, step, request.operation), code, begun.elapsed());
+    answer
 }

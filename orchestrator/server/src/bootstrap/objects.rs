@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use serde_json::{Value, json};
 
 use super::{Desired, Repair, Settings};
+use crate::certificates::FRONT_PROXY_USER;
+use crate::discovery::PRIORITIES;
 use crate::kinds::{KINDS, flow_defaults};
 
 pub(super) const NAMESPACES: &str = "/api/v1/namespaces";
@@ -28,6 +30,7 @@ pub(super) fn objects(settings: &Settings) -> Vec<Desired> {
     all.extend([service(settings), endpoints(settings)]);
     all.extend(dns(settings));
     all.extend(endpoint_slices(settings));
+    all.push(authentication(settings));
     all
 }
 
@@ -63,40 +66,12 @@ fn runtime_class(name: &str) -> Desired {
     cluster("/apis/node.k8s.io/v1/runtimeclasses", object)
 }
 
-/// Priorities of groups and versions, upstream's: which group is preferred for a name that several have.
-const API_PRIORITIES: [(&str, &str, u32, u32); 24] = [
-    ("", "v1", 18_000, 1),
-    ("apps", "v1", 17_800, 15),
-    ("events.k8s.io", "v1", 17_750, 15),
-    ("authentication.k8s.io", "v1", 17_700, 15),
-    ("authorization.k8s.io", "v1", 17_600, 15),
-    ("autoscaling", "v1", 17_500, 15),
-    ("autoscaling", "v2", 17_500, 30),
-    ("batch", "v1", 17_400, 15),
-    ("certificates.k8s.io", "v1", 17_300, 15),
-    ("networking.k8s.io", "v1", 17_200, 15),
-    ("policy", "v1", 17_100, 15),
-    ("rbac.authorization.k8s.io", "v1", 17_000, 15),
-    ("storage.k8s.io", "v1", 16_800, 15),
-    ("apiextensions.k8s.io", "v1", 16_700, 15),
-    ("admissionregistration.k8s.io", "v1", 16_700, 15),
-    ("scheduling.k8s.io", "v1", 16_600, 15),
-    ("coordination.k8s.io", "v1", 16_500, 15),
-    ("node.k8s.io", "v1", 16_300, 15),
-    ("discovery.k8s.io", "v1", 16_200, 15),
-    ("flowcontrol.apiserver.k8s.io", "v1", 16_100, 21),
-    ("resource.k8s.io", "v1", 15_900, 20),
-    ("storagemigration.k8s.io", "v1", 15_800, 15),
-    ("metrics.k8s.io", "v1", 15_700, 15),
-    ("metrics.k8s.io", "v1beta1", 15_700, 9),
-];
-
 /// One for every built-in group and version but the one that they themselves are of.
 fn api_services() -> Vec<Desired> {
     let is_served =
         |group: &str, version: &str| KINDS.iter().any(|kind| (kind.group, kind.version) == (group, version));
-    let served = API_PRIORITIES.iter().filter(|(group, version, ..)| is_served(group, version));
-    let service = |(group, version, group_priority, version_priority): &(&str, &str, u32, u32)| {
+    let served = PRIORITIES.iter().filter(|(group, version, ..)| is_served(group, version));
+    let service = |(group, version, group_priority, version_priority): &(&str, &str, i64, i64)| {
         let mut spec = json!({
             "version": version, "groupPriorityMinimum": group_priority, "versionPriority": version_priority,
         });
@@ -208,6 +183,25 @@ fn endpoint_slices(settings: &Settings) -> Vec<Desired> {
         })
     };
     [("kubernetes", "IPv4"), ("kubernetes-ipv6", "IPv6")].into_iter().filter_map(slice).collect()
+}
+
+/// What aggregated API servers authenticate callers by: clients of their own, and this server speaking for its callers.
+fn authentication(settings: &Settings) -> Desired {
+    let data = json!({
+        "client-ca-file": settings.client_authority,
+        "requestheader-client-ca-file": settings.front_proxy_authority,
+        "requestheader-allowed-names": json!([FRONT_PROXY_USER]).to_string(),
+        "requestheader-username-headers": r#"["X-Remote-User"]"#,
+        "requestheader-uid-headers": r#"["X-Remote-Uid"]"#,
+        "requestheader-group-headers": r#"["X-Remote-Group"]"#,
+        "requestheader-extra-headers-prefix": r#"["X-Remote-Extra-"]"#,
+    });
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": data,
+    });
+    let collection = "/api/v1/namespaces/kube-system/configmaps".to_owned();
+    Desired { list: "/api/v1/configmaps", collection, object, repair: Repair::Members(&["data"]) }
 }
 
 fn family(address: &IpAddr) -> &'static str {

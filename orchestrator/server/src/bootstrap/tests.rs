@@ -13,7 +13,13 @@ use crate::seams::{Attributes, Authorize, Decision, Identity};
 
 fn settings() -> Settings {
     let address = [127, 43, 0, 1].into();
-    Settings { service_address: address, api_addresses: vec![[127, 42, 0, 1].into()], api_port: 6443 }
+    Settings {
+        service_address: address,
+        api_addresses: vec![[127, 42, 0, 1].into()],
+        api_port: 6443,
+        client_authority: "clients".to_owned(),
+        front_proxy_authority: "front".to_owned(),
+    }
 }
 
 /// An API that keeps objects by path; `(client, objects, requests)`.
@@ -63,7 +69,7 @@ async fn a_second_pass_writes_nothing_and_a_narrowed_role_is_widened_again() {
     requests.lock().clear();
     assert_eq!(ensure(&client, &settings()).await.unwrap(), 0);
     assert!(requests.lock().iter().all(|request| request.starts_with("GET ")));
-    assert_eq!(requests.lock().len(), 13, "one list per kind");
+    assert_eq!(requests.lock().len(), 14, "one list per kind");
     let key = "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:discovery";
     let mine = json!({"verbs": ["get"], "nonResourceURLs": ["/mine"]});
     objects.lock().get_mut(key).unwrap()["rules"] = json!([mine]);

@@ -172,8 +172,8 @@ impl Follower {
         }
         retired.extend(std::mem::take(&mut self.served).into_values().map(|gone| gone.retired));
         self.served = next;
-        let entries = self.served.values().flat_map(|served| served.entries.iter().cloned()).collect();
-        self.server.catalog.set_custom(entries);
+        let entries: Vec<_> = self.served.values().flat_map(|served| served.entries.iter().cloned()).collect();
+        self.server.catalog.set_custom(&entries);
         // Watchers that start over find the new picture.
         retired.iter().for_each(CancellationToken::cancel);
         Ok(())

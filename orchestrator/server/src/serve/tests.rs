@@ -62,3 +62,35 @@ async fn a_connection_has_the_identity_of_its_certificate_and_ends_on_stop() {
     tasks.join_next().await.unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err(), "the listener is closed");
 }
+
+#[tokio::test]
+async fn what_is_under_way_finishes_after_the_stop() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, arrived) = (CancellationToken::new(), CancellationToken::new());
+    let (told, ended) = (arrived.clone(), stop.clone());
+    let slow = move || async move {
+        told.cancel();
+        ended.cancelled().await;
+        tokio::task::yield_now().await;
+        "done"
+    };
+    let router = Router::new().route("/slow", get(slow));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve(listener, Transport::Plain, router, (Limits::default(), stop.clone())));
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let mut client = JoinSet::new();
+    client.spawn(connection);
+    let request = Request::get("/slow").header("host", "x").body(Empty::<bytes::Bytes>::new()).unwrap();
+    let answer = sender.send_request(request);
+    client.spawn(async move {
+        arrived.cancelled().await;
+        stop.cancel();
+        Ok(())
+    });
+    let body = answer.await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(&body[..], b"done");
+    tasks.join_next().await.unwrap().unwrap();
+    assert!(TcpStream::connect(address).await.is_err(), "the listener is closed");
+}

@@ -3,23 +3,22 @@
 //! `proxy/carry.rs`. Source: apimachinery's util/proxy and the registries' `ResourceLocation`.
 
 mod carry;
+mod html;
 mod rewrite;
 mod target;
 
 use axum::body::Body;
 use axum::response::Response;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::connect;
 use crate::call::Call;
+use crate::forward;
 use crate::reply::Status;
 use crate::update;
 use rewrite::Prefix;
 use target::{Asked, Target};
-
-/// What a caller shows to this server is not for those behind it.
-const OURS: [HeaderName; 2] = [header::AUTHORIZATION, header::PROXY_AUTHORIZATION];
 
 pub async fn serve(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {
     let prefix = Prefix::of(head.uri(), head.headers());
@@ -34,7 +33,7 @@ pub async fn serve(call: Call, head: http::Request<()>, body: Body) -> Result<Re
     let query = head.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
     let path = if rest.is_empty() { "/".to_owned() } else { rest.clone() };
     let mut request = onward(head, &prefix, &format!("{path}{query}"), body)?;
-    let mut response = match &target {
+    let response = match &target {
         Target::Agent(node) => agent(&call, node, request).await?,
         Target::Address { .. } => {
             let host = HeaderValue::from_str(&target.authority()).expect("an address is a header's text");
@@ -42,7 +41,8 @@ pub async fn serve(call: Call, head: http::Request<()>, body: Body) -> Result<Re
             carry::carry(&call.server, &target, request).await?
         }
     };
-    prefix.rewrite(&mut response, &target.authority());
+    let mut response = prefix.rewrite(response, &target.authority());
+    response.extensions_mut().insert(forward::Relayed);
     Ok(response)
 }
 
@@ -80,10 +80,7 @@ fn onward(head: http::Request<()>, prefix: &Prefix, address: &str, body: Body) -
     let (mut parts, ()) = head.into_parts();
     parts.uri = address.parse().map_err(|_| Status::bad_request("the address behind the proxy is not a path"))?;
     parts.version = http::Version::HTTP_11;
-    OURS.iter().for_each(|name| drop(parts.headers.remove(name)));
-    let impersonation: Vec<HeaderName> =
-        parts.headers.keys().filter(|name| name.as_str().starts_with("impersonate-")).cloned().collect();
-    impersonation.iter().for_each(|name| drop(parts.headers.remove(name)));
+    forward::drop_credentials(&mut parts.headers);
     prefix.tell(&mut parts.headers, address);
     Ok(http::Request::from_parts(parts, body))
 }

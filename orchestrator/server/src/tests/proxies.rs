@@ -32,6 +32,7 @@ async fn behind(tasks: &mut JoinSet<()>) -> SocketAddr {
         );
         match request.uri().path() {
             "/away" => (StatusCode::FOUND, [("location", "/login".to_owned())], told).into_response(),
+            "/page" => ([("content-type", "text/html")], "<a href=\"/next\">next</a>").into_response(),
             _ => told.into_response(),
         }
     });
@@ -73,7 +74,9 @@ async fn a_request_goes_through_to_a_pod_and_a_redirect_comes_back() {
     );
     assert_eq!(ask(&format!("GET {proxy}?x=1")).await, format!("301 {proxy}/?x=1 "));
     let away = ask(&format!("GET {proxy}/away")).await;
-    assert!(away.starts_with(&format!("302 https://api{proxy}/login GET /away")), "{away}");
+    assert!(away.starts_with(&format!("302 {proxy}/login GET /away")), "{away}");
+    let page = ask(&format!("GET {proxy}/page")).await;
+    assert_eq!(page, format!("200 - <a href=\"{proxy}/next\">next</a>"));
     let closed = TcpListener::bind((POD_IP, 0)).await.unwrap().local_addr().unwrap().port();
     let (status, refused) =
         send(&server, &format!("GET /api/v1/namespaces/d/pods/p:{closed}/proxy/"), Value::Null).await;

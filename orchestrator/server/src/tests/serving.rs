@@ -1,6 +1,7 @@
 //! Discovery, reviews, the road.
 
 use expect_test::expect;
+use http::HeaderValue;
 
 use super::*;
 
@@ -145,11 +146,14 @@ async fn the_probes_name_a_store_that_cannot_write_any_more() {
         format!("{} {}", status.as_u16(), text.as_str().unwrap_or_default())
     };
     assert_eq!(ask("/readyz").await, "200 ok");
-    assert_eq!(ask("/readyz?verbose").await, "200 [+]ping ok\n[+]log ok\n[+]etcd ok\nreadyz check passed\n");
+    assert_eq!(
+        ask("/readyz?verbose").await,
+        "200 [+]ping ok\n[+]log ok\n[+]etcd ok\n[+]shutdown ok\nreadyz check passed\n"
+    );
     amphipod_store::Store::shutdown(&*store).await;
     assert_eq!(
         ask("/readyz").await,
-        "500 [+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\nreadyz check failed\n"
+        "500 [+]ping ok\n[+]log ok\n[-]etcd failed: reason withheld\n[+]shutdown ok\nreadyz check failed\n"
     );
     assert_eq!(ask("/readyz?exclude=etcd").await, "200 ok");
     assert_eq!(ask("/readyz/ping").await, "200 ok");
@@ -157,17 +161,52 @@ async fn the_probes_name_a_store_that_cannot_write_any_more() {
 }
 
 #[tokio::test]
-async fn a_client_that_wants_openapi_2_in_protobuf_gets_one_without_schemas() {
+async fn openapi_2_is_one_document_in_two_forms() {
     let server = server().await;
-    let mut asked = request("GET /openapi/v2", Vec::new());
-    let form = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-    asked.headers_mut().insert("accept", form.parse().unwrap());
-    let response = raw(&server, asked).await;
+    let (status, document) = send(&server, "GET /openapi/v2", Value::Null).await;
+    assert_eq!((status, &document["swagger"]), (StatusCode::OK, &Value::from("2.0")));
+    let pod = &document["definitions"]["io.k8s.api.core.v1.Pod"];
+    assert_eq!(pod["x-kubernetes-group-version-kind"][0]["kind"], "Pod");
+    assert_eq!(document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["get"]["x-kubernetes-action"], "get");
+    let ask = async |accept: &str, etag: Option<&HeaderValue>| {
+        let mut asked = request("GET /openapi/v2", Vec::new());
+        asked.headers_mut().insert("accept", accept.parse().unwrap());
+        if let Some(etag) = etag {
+            asked.headers_mut().insert("if-none-match", etag.clone());
+        }
+        raw(&server, asked).await
+    };
+    let response = ask("application/com.github.proto-openapi.spec.v2@v1.0+protobuf", None).await;
     let sent = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
     assert_eq!((response.status(), response.headers()["content-type"].to_str().unwrap()), (StatusCode::OK, sent));
     let body = response.into_body().collect().await.unwrap().to_bytes();
-    let info_length = usize::from(body[6]);
-    assert_eq!((body[0], &body[2..5], body[5], &body[7 + info_length..]), (0x0a, &b"2.0"[..], 0x12, &b"\x42\0"[..]));
+    assert!(body.starts_with(b"\x0a\x032.0\x12") && body.len() > 100_000, "{} bytes", body.len());
+    let etag = ask("*/*", None).await.headers()["etag"].clone();
+    assert_eq!(ask("application/json", Some(&etag)).await.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(ask("text/html", None).await.status(), StatusCode::NOT_ACCEPTABLE);
+}
+
+#[tokio::test]
+async fn a_server_that_ends_is_not_ready_and_closes_its_watches() {
+    let server = server().await;
+    let ask = async |path: &str| {
+        let (status, text) = read(raw(&server, request(&format!("GET {path}"), Vec::new())).await).await;
+        format!("{} {}", status.as_u16(), text.as_str().unwrap_or_default())
+    };
+    let watch = raw(&server, request("GET /api/v1/configmaps?watch=1", Vec::new())).await;
+    server.end();
+    assert!(watch.into_body().collect().await.is_ok(), "it ends as if its time were over");
+    assert_eq!(
+        ask("/readyz").await,
+        "500 [+]ping ok\n[+]log ok\n[+]etcd ok\n[-]shutdown failed: reason withheld\nreadyz check failed\n"
+    );
+    assert_eq!(ask("/readyz/shutdown").await, "500 internal server error: process is shutting down\n");
+    assert_eq!(ask("/livez").await, "200 ok");
+    expect!["429 TooManyRequests The apiserver is shutting down, please try again later."]
+        .assert_eq(&brief(&server, "GET /api/v1/configmaps?watch=1", Value::Null).await);
+    expect!["201 ConfigMap/late"].assert_eq(
+        &brief(&server, "POST /api/v1/namespaces/d/configmaps", json!({ "metadata": { "name": "late" } })).await,
+    );
 }
 
 /// A node that refuses everything in its own words.

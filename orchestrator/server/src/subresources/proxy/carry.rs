@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use hyper::body::{Frame, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -22,22 +22,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::target::Target;
+use crate::forward::{self, drop_hops};
 use crate::reply::Status;
 use crate::server::Server;
 
 const CONNECT_MAX: Duration = Duration::from_secs(30);
-/// These are about one connection, not about the message.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    header::PROXY_AUTHENTICATE,
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 /// Either kind of connection.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
@@ -69,20 +58,6 @@ pub async fn carry(server: &Server, target: &Target, request: http::Request<Body
     Ok(response.map(|body| Body::new(Carried { body, _driver: driver })))
 }
 
-fn drop_hops(headers: &mut HeaderMap, upgrade: Option<&HeaderValue>) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.to_str().unwrap_or_default().split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    named.iter().chain(&HOP_BY_HOP).for_each(|name| drop(headers.remove(name)));
-    if let Some(protocol) = upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, protocol.clone());
-    }
-}
-
 /// `Err` is said as Go's clients say it.
 async fn dial(target: &Target) -> Result<Box<dyn Stream>, String> {
     let Target::Address { is_tls, ip, port } = target else { return Err("the agent is not dialled".to_owned()) };
@@ -104,13 +79,8 @@ async fn dial(target: &Target) -> Result<Box<dyn Stream>, String> {
     Ok(Box::new(stream.map_err(|error| error.to_string())?))
 }
 
-/// Bytes both ways until one side has enough.
 async fn tunnel(client: OnUpgrade, behind: OnUpgrade, _driver: JoinSet<()>) {
-    let (Ok(client), Ok(behind)) = tokio::join!(client, behind) else { return };
-    let (mut client, mut behind) = (TokioIo::new(client), TokioIo::new(behind));
-    if let Err(error) = tokio::io::copy_bidirectional(&mut client, &mut behind).await {
-        tracing::debug!(%error, "a proxied stream ended");
-    }
+    forward::tunnel(client, behind).await;
 }
 
 /// A body whose connection lives as long as it.

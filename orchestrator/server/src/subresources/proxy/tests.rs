@@ -83,18 +83,21 @@ fn redirects_lead_back_through_the_proxy() {
     let prefix = Prefix::of(&uri, &headers);
     assert_eq!(prefix.rest(&uri), "/a%20b/c");
     for (given, wanted) in [
-        ("/login?next=1", "https://api:6443/api/v1/namespaces/d/pods/p:80/proxy/login?next=1"),
-        ("http://10.0.0.1:80/x/", "https://api:6443/api/v1/namespaces/d/pods/p:80/proxy/x/"),
+        ("/login?next=1", "/api/v1/namespaces/d/pods/p:80/proxy/login?next=1"),
+        ("http://10.0.0.1:80/x/", "/api/v1/namespaces/d/pods/p:80/proxy/x/"),
+        ("http://10.0.0.1:80", "/api/v1/namespaces/d/pods/p:80/proxy/"),
+        ("https://api:6443/x", "https://api:6443/api/v1/namespaces/d/pods/p:80/proxy/x"),
         (
             "http://api:6443/api/v1/namespaces/d/pods/p:80/proxy/x",
-            "https://api:6443/api/v1/namespaces/d/pods/p:80/proxy/x",
+            "http://api:6443/api/v1/namespaces/d/pods/p:80/proxy/x",
         ),
         ("https://elsewhere/x", "https://elsewhere/x"),
+        ("//elsewhere/x", "//elsewhere/x"),
         ("next", "next"),
     ] {
         let mut response = Response::new(Body::empty());
         response.headers_mut().insert("location", given.parse().unwrap());
-        prefix.rewrite(&mut response, "10.0.0.1:80");
+        let response = prefix.rewrite(response, "10.0.0.1:80");
         assert_eq!(response.headers()["location"], wanted, "{given}");
     }
     let node: http::Uri = "/api/v1/nodes/n/proxy".parse().unwrap();
