@@ -105,7 +105,7 @@ fn certificates_are_approved_signed_and_let_their_owners_in() {
         "whoami",
     ]);
     let whoami = checked("whoami", whoami);
-    assert!(whoami.contains("alice") && whoami.contains("[dev ops on-call system:authenticated]"), "{whoami}");
+    assert!(whoami.contains("alice") && whoami.contains("[dev system:authenticated]"), "{whoami}");
 
     let masters = said(&ask(&cluster, "root", (client, "/O=system:masters/CN=root"), ""));
     assert!(

@@ -1,5 +1,7 @@
 //! Server-side apply: PATCH with a configuration in YAML. It creates what is absent; else it goes the road of every update.
 
+mod strict;
+
 use amphipod_schema::apply::{self, Applied, ApplyError, Conflict, Force};
 use amphipod_schema::managed_fields::Manager;
 use axum::response::Response;
@@ -24,7 +26,7 @@ pub async fn apply(call: Call, bytes: Bytes) -> Result<Response, Status> {
     }
     let expected = body::expected(&call);
     let parsed = expected.parse_yaml(&bytes).map_err(|error| body::refused(error, &expected))?;
-    let warnings = body::verdict(parsed.problems, &expected, options.validation)?;
+    let warnings = strict::verdict(&call, &bytes, &parsed.problems, options.validation)?;
     let mut config = parsed.value;
     check_version(&config, &expected)?;
     body::check_type(&config, &expected)?;

@@ -71,7 +71,8 @@ async fn create_once(call: &Call, options: &WriteOptions, mut value: Value) -> R
     write::admit(server, &mut request).await?;
     let object = request.object.as_mut().expect("plug-ins leave an object");
     write::shape(object, &call.entry);
-    write::check(kind, &name, call.entry.problems(object, None))?;
+    let problems = [call.entry.problems(object, None), (kind.validate_create)(object)].concat();
+    write::check(kind, &name, problems)?;
     write::confirm(server, &mut request).await?;
     let mut value = request.object.take().expect("plug-ins leave an object");
     managed::take(&mut value);

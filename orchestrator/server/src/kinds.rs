@@ -183,6 +183,8 @@ pub struct Kind {
     pub prepare_update: fn(&mut Value, &Value),
     /// Problems of an object that is to be stored; empty when it is valid.
     pub validate: fn(&Value) -> Vec<Problem>,
+    /// Problems of a new object, beyond `validate`.
+    pub validate_create: fn(&Value) -> Vec<Problem>,
     /// Problems of a change, `(new, old)`, beyond `validate(new)`: immutable fields.
     pub validate_update: fn(&Value, &Value) -> Vec<Problem>,
     /// Selectable fields beyond metadata.name and metadata.namespace, with their value in this object.
@@ -267,6 +269,7 @@ pub const PLAIN: Kind = Kind {
     prepare_create: |_| {},
     prepare_update: |_, _| {},
     validate: |_| Vec::new(),
+    validate_create: |_| Vec::new(),
     validate_update: metadata::validate_update,
     fields: |_| Vec::new(),
     field_labels: &[],

@@ -39,6 +39,7 @@ fn log_parameters(call: &Call) -> String {
 
 /// Anything with a stream of its own: method, upgrade and body go through as they came.
 pub async fn relay(call: Call, head: http::Request<()>, body: Body) -> Result<Response, Status> {
+    connect::admit(&call, "").await?;
     let pod = pod(&call)?;
     let Some(node) = node(&pod) else {
         return Err(Status::bad_request(format!("pod {} does not have a host assigned", call.name())));
@@ -53,7 +54,6 @@ pub async fn relay(call: Call, head: http::Request<()>, body: Body) -> Result<Re
         }
         _ => format!("/exec/{place}/{}?{query}", container(&call, &pod)?),
     };
-    connect::admit(&call, "").await?;
     let (mut parts, ()) = head.into_parts();
     parts.uri = path.parse().map_err(|_| Status::bad_request("the address of the stream is not a path"))?;
     let request = http::Request::from_parts(parts, body);

@@ -306,3 +306,24 @@ async fn a_field_that_becomes_selectable_selects_what_lies_there() {
         found["items"].as_array().unwrap().iter().map(|one| one["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["b"]);
 }
+
+#[tokio::test]
+async fn what_does_not_fit_a_schema_cannot_be_applied() {
+    let (server, _tasks) = with_widgets().await;
+    let applied = async |yaml: &str| {
+        let line = format!("PATCH {WIDGETS}/a?fieldManager=m&fieldValidation=Strict");
+        let mut request = request(&line, yaml.as_bytes().to_vec());
+        request.headers_mut().insert("content-type", "application/apply-patch+yaml".parse().unwrap());
+        let (status, reply) = read(raw(&server, request).await).await;
+        format!("{} {}", status.as_u16(), reply["message"].as_str().unwrap_or_default())
+    };
+    let head = "apiVersion: example.com/v1\nkind: Widget\nmetadata:\n  name: a\n";
+    expect![
+        "500 failed to create typed patch object (d/a; example.com/v1, Kind=Widget): .odd: field not declared in schema"
+    ]
+    .assert_eq(&applied(&format!("{head}odd: 1\nspec:\n  size: 3\n")).await);
+    expect![[r#"
+        400 error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:
+          line 7: key "size" already set in map"#]]
+    .assert_eq(&applied(&format!("{head}spec:\n  size: 3\n  size: 4\n")).await);
+}

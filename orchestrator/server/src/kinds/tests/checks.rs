@@ -18,7 +18,8 @@ pub fn becomes(manifest: &str, expect: Expect) {
 
 pub fn refused(manifest: &str, expect: Expect) {
     let (kind, object) = created(manifest);
-    expect.assert_eq(&shown(&(kind.validate)(&object)));
+    let problems = [(kind.validate)(&object), (kind.validate_create)(&object)].concat();
+    expect.assert_eq(&shown(&problems));
 }
 
 /// `change` is a merge patch on the created object.
