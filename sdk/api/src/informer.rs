@@ -74,12 +74,14 @@ impl<K> Clone for Change<K> {
     }
 }
 
+/// Informers by kind and, where only objects of one name are followed, that name.
+type Shared = HashMap<(TypeId, Option<&'static str>), Box<dyn Any + Send>>;
+
 /// All informers of one reader. Asking twice for a kind gives the same copy.
 #[derive(Clone)]
 pub struct Informers {
     backend: Backend,
-    /// By kind and, where only objects of one name are followed, that name.
-    kinds: Arc<Mutex<HashMap<(TypeId, Option<&'static str>), Box<dyn Any + Send>>>>,
+    kinds: Arc<Mutex<Shared>>,
 }
 
 #[derive(Clone)]

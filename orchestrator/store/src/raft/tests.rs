@@ -77,6 +77,7 @@ async fn a_reopened_store_is_the_same() {
 /// Drops the store without a checkpoint; waits until its files are closed.
 async fn crash(store: RaftStore) {
     store.raft.shutdown().await.unwrap();
+    store.checkpoint.lock().await.close();
     store.log.close();
     drop(store);
 }
