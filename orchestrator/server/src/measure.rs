@@ -295,7 +295,10 @@ impl HttpBody for Tail {
 
 /// How long the store took, by operation and resource.
 #[derive(Default)]
-pub struct Commits(RwLock<HashMap<(&'static str, &'static str), (Histogram, Counter)>>);
+pub struct Commits(RwLock<HashMap<Written, (Histogram, Counter)>>);
+
+/// An operation and a type.
+type Written = (&'static str, &'static str);
 
 impl Commits {
     /// Commits and measures. `operation` is `create`, `update` or `delete`; `storage` as in [`Kind::storage`].
