@@ -43,9 +43,9 @@ fn installed(path: &str) -> PathBuf {
 /// Runs it in a namespace of its own.
 fn run(client: &Client, cluster: &Cluster, (image, probe): (&str, &str)) -> Output {
     cluster.kubectl(&format!("create namespace {}", client.name));
-    cluster.kubectl(&format!("wait --for=create sa/default -n {} --timeout=30s", client.name));
+    cluster.kubectl(&format!("wait --for=create sa/default cm/kube-root-ca.crt -n {} --timeout=30s", client.name));
     let mut command = Command::new("timeout");
-    command.args(["-k", "1", "120"]).arg(&client.interpreter).arg(&client.file);
+    command.args(["-k", "1", "300"]).arg(&client.interpreter).arg(&client.file);
     command.env("KUBECONFIG", cluster.kubeconfig()).env("HOME", cluster.directory.path());
     command.env("NAMESPACE", &client.name).env("IMAGE", image).env("PROBE", probe);
     command.env("PYTHONPATH", installed("python")).env("PYTHONDONTWRITEBYTECODE", "1");

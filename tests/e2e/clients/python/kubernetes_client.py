@@ -96,8 +96,10 @@ def typed_calls_and_patches():
         409, "Conflict", apps.replace_namespaced_deployment, "web", NAMESPACE, stale)
     until("web is ready", lambda: apps.read_namespaced_deployment_status("web", NAMESPACE).status.ready_replicas == 1)
 
-    pods = core.list_namespaced_pod(NAMESPACE, label_selector="app=web", field_selector="status.phase=Running")
-    assert core.read_namespaced_pod_log(pods.items[0].metadata.name, NAMESPACE, tail_lines=1) is not None
+    # Pods of the older revision may still be leaving, and their logs with them.
+    pods = lambda: core.list_namespaced_pod(NAMESPACE, label_selector="app=web", field_selector="status.phase=Running").items
+    until("web's last pod is alone", lambda: len(pods()) == 1)
+    assert core.read_namespaced_pod_log(pods()[0].metadata.name, NAMESPACE, tail_lines=1) is not None
     refused(404, "NotFound", core.read_namespaced_pod, "none", NAMESPACE)
     said = refused(422, "Invalid", core.create_namespaced_service, NAMESPACE, client.V1Service(
         metadata=client.V1ObjectMeta(name="Bad"), spec=client.V1ServiceSpec(ports=[client.V1ServicePort(port=1)])))
