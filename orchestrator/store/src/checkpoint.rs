@@ -23,7 +23,7 @@ use crate::{Error, Key, Meta, Object, Payload, ResourceId, Revision};
 pub(crate) const NAME: &str = "state.redb";
 const TEMPORARY: &str = "state.tmp";
 /// Pages are read once, at start: the machine is the cache.
-const CACHE_BYTES: usize = 16 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 
 type Bytes = &'static [u8];
 const OBJECTS: TableDefinition<Bytes, Bytes> = TableDefinition::new("objects");

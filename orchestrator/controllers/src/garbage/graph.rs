@@ -74,21 +74,22 @@ impl Node {
 
 #[derive(Default)]
 pub struct Graph {
-    nodes: HashMap<Uid, Node>,
+    /// Boxed: a table of bare nodes doubles by what all of them weigh.
+    nodes: HashMap<Uid, Box<Node>>,
     /// By the uid that is referred to, whether its object is known or not.
     dependents: HashMap<Uid, HashSet<Uid>>,
 }
 
 impl Graph {
     pub fn get(&self, uid: &str) -> Option<&Node> {
-        self.nodes.get(uid)
+        self.nodes.get(uid).map(|node| &**node)
     }
 
     /// Takes an object in as it is now. Gives who must be looked at again.
     pub fn put(&mut self, node: Node) -> Vec<Uid> {
         let before = self.nodes.get(&node.uid);
         if before.is_some_and(|before| before.matters_as(&node)) {
-            self.nodes.insert(node.uid.clone(), node);
+            self.nodes.insert(node.uid.clone(), Box::new(node));
             return Vec::new();
         }
         let mut look: Vec<Uid> = before.map(|before| self.waiting_owners(before)).unwrap_or_default();
@@ -103,7 +104,7 @@ impl Graph {
         if !node.owners.is_empty() || node.is_terminating {
             look.push(node.uid.clone());
         }
-        self.nodes.insert(node.uid.clone(), node);
+        self.nodes.insert(node.uid.clone(), Box::new(node));
         look
     }
 
@@ -130,7 +131,7 @@ impl Graph {
     /// Objects that rightly refer to this one.
     pub fn dependents_of(&self, owner: &Node) -> Vec<Node> {
         let members = self.dependents.get(&owner.uid).into_iter().flatten();
-        let known = members.filter_map(|uid| self.nodes.get(uid));
+        let known = members.filter_map(|uid| self.get(uid));
         known.filter(|node| node.owners.iter().any(|reference| owner.is_meant_by(reference, node))).cloned().collect()
     }
 
