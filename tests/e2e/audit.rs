@@ -146,4 +146,5 @@ fn wrong_access_flags_are_refused_before_anything_listens() {
     refused(&["--audit-log-path=/nonexistent/audit.log"], "--audit-log-path /nonexistent/audit.log: cannot be written");
     refused(&["--oidc-issuer-url=http://x", "--oidc-client-id=x"], "must be an https:// address");
     refused(&["--max-requests-per-user=0"], "must be more than 0");
+    refused(&["--disable-admission-plugins=ServiceAccount,None"], "\"None\" is none of CertificateApproval, ");
 }

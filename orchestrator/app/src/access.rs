@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use amphipod_server::admission::OPTIONAL;
 use amphipod_server::audit::{self, Audit, Outlets, Policy, Wanted, log, webhook};
 use amphipod_server::authn::oidc;
 use amphipod_server::authn::{Oidc, StaticTokens};
@@ -38,6 +39,9 @@ pub struct Flags {
     /// Requests served at once for one user; more are answered 429
     #[arg(long, value_name = "N", default_value_t = REQUESTS_PER_USER_MAX)]
     pub max_requests_per_user: usize,
+    /// Admission plug-ins to do without, by kube-apiserver's names
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub disable_admission_plugins: Vec<String>,
     #[command(flatten)]
     pub oidc: OidcFlags,
     #[command(flatten)]
@@ -110,6 +114,7 @@ pub struct AuditFlags {
 
 /// The flags, read and checked.
 pub struct Access {
+    pub without_plug_ins: Vec<String>,
     pub static_tokens: StaticTokens,
     pub issuer: String,
     pub key_set_address: Option<String>,
@@ -146,7 +151,11 @@ impl Flags {
         if self.service_account_max_token_expiration.is_some_and(|seconds| seconds < 3_600) {
             return Err(refuse("--service-account-max-token-expiration must be an hour or more (3600)"));
         }
+        if let Some(name) = self.disable_admission_plugins.iter().find(|name| !OPTIONAL.contains(&name.as_str())) {
+            return Err(refuse(format!("--disable-admission-plugins: {name:?} is none of {}", OPTIONAL.join(", "))));
+        }
         Ok(Access {
+            without_plug_ins: self.disable_admission_plugins.clone(),
             static_tokens,
             issuer: issuer.clone(),
             key_set_address: self.service_account_jwks_uri.clone(),

@@ -156,7 +156,9 @@ impl Deployments {
         let annotate = |annotations: Annotations| Patch::Merge(json!({"metadata": {"annotations": annotations}}));
         let numbered = Annotations::from([(DEPLOYMENT_REVISION.to_owned(), wanted.to_string())]);
         let namespace = deployment.namespace().unwrap_or_default();
-        let missing = annotations::missing(deployment, &numbered, new);
+        let history = annotations::history(new, wanted).map(|history| (annotations::HISTORY.to_owned(), history));
+        let of_set = numbered.clone().into_iter().chain(history).collect();
+        let missing = annotations::missing(deployment, &of_set, new);
         if !missing.is_empty() {
             let api: Api<ReplicaSet> = self.context.namespaced(&namespace);
             found(api.patch(&new.name_any(), &PatchParams::default(), &annotate(missing)).await)?;

@@ -54,19 +54,19 @@ pub fn group_version_document(api_version: &str, kinds: &[OpenApiKind<'_>]) -> V
     let mut paths = Map::new();
     for kind in kinds {
         let names = match kind.schema {
-            KindSchema::Table(ty) => schemas.add_kind(ty, api_version),
+            KindSchema::Table(ty) => schemas.add_kind(ty, api_version, kind.plural),
             KindSchema::Custom(schema) => schemas.add_custom(api_version, kind, schema),
         };
         operations::add_paths(&mut paths, api_version, kind, &names);
         for sub in &kind.subresources {
             if let Some(ty) = table().by_kind(sub.api_version, sub.kind) {
-                schemas.add_kind(ty, sub.api_version);
+                schemas.add_kind(ty, sub.api_version, sub.name);
             }
         }
     }
     for shared in ["DeleteOptions", "Status"] {
         if let Some(ty) = table().by_kind("v1", shared) {
-            schemas.add_kind(ty, "v1");
+            schemas.add_kind(ty, "v1", "");
         }
     }
     schemas.add_patch();

@@ -52,33 +52,62 @@ pub struct Parts {
     pub root_ca: String,
 }
 
-/// Every plug-in, in the order in which it is asked.
-pub fn chain(parts: Parts) -> Vec<Arc<dyn Admit>> {
+/// The plug-ins that a cluster can do without, by upstream's names. All others hold the API together.
+pub const OPTIONAL: &[&str] = &[
+    "CertificateApproval",
+    "DefaultIngressClass",
+    "DefaultStorageClass",
+    "DefaultTolerationSeconds",
+    "LimitRanger",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionWebhook",
+    "NodeRestriction",
+    "PersistentVolumeClaimResize",
+    "PodSecurity",
+    "Priority",
+    "ResourceQuota",
+    "RuntimeClass",
+    "ServiceAccount",
+    "StorageObjectInUseProtection",
+    "TaintNodesByCondition",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionWebhook",
+];
+
+/// Every plug-in but those named in `without`, in the order in which it is asked.
+pub fn chain(parts: Parts, without: &[String]) -> Vec<Arc<dyn Admit>> {
+    let is_wanted = |name: &str| !without.iter().any(|unwanted| unwanted == name);
+    plug_ins(parts).into_iter().filter(|(name, _)| is_wanted(name)).map(|(_, plug_in)| plug_in).collect()
+}
+
+/// With upstream's names; what upstream has elsewhere has none.
+fn plug_ins(parts: Parts) -> Vec<(&'static str, Arc<dyn Admit>)> {
+    let accounts = account_secret::AccountSecret { tokens: parts.tokens, root_ca: parts.root_ca };
     vec![
-        Arc::new(node_restriction::NodeRestriction),
-        Arc::new(namespace_lifecycle::NamespaceLifecycle),
-        Arc::new(limit_ranger::LimitRanger),
-        Arc::new(pod_service_account::PodServiceAccount),
-        Arc::new(taint_new_nodes::TaintNewNodes),
-        Arc::new(pod_security::PodSecurity),
-        Arc::new(pod_priority::PodPriority),
-        Arc::new(default_tolerations::DefaultTolerations),
-        Arc::new(default_storage_class::DefaultStorageClass),
-        Arc::new(storage_protection::StorageProtection),
-        Arc::new(claim_resize::ClaimResize),
-        Arc::new(runtime_class::PodRuntimeClass),
-        Arc::new(certificate_requestor::CertificateRequestor),
-        Arc::new(certificate_signers::CertificateSigners(parts.authorizer)),
-        Arc::new(account_secret::AccountSecret { tokens: parts.tokens, root_ca: parts.root_ca }),
-        Arc::new(default_ingress_class::DefaultIngressClass),
-        Arc::new(policies::mutating::MutatingPolicies::default()),
-        Arc::new(webhooks::MutatingWebhooks::default()),
-        Arc::new(policies::validating::ValidatingPolicies::default()),
-        Arc::new(webhooks::ValidatingWebhooks::default()),
-        Arc::new(service_addresses::ServiceAddresses(parts.ranges)),
-        Arc::new(grants::Grants(parts.rbac)),
+        ("NodeRestriction", Arc::new(node_restriction::NodeRestriction)),
+        ("", Arc::new(namespace_lifecycle::NamespaceLifecycle)),
+        ("LimitRanger", Arc::new(limit_ranger::LimitRanger)),
+        ("ServiceAccount", Arc::new(pod_service_account::PodServiceAccount)),
+        ("TaintNodesByCondition", Arc::new(taint_new_nodes::TaintNewNodes)),
+        ("PodSecurity", Arc::new(pod_security::PodSecurity)),
+        ("Priority", Arc::new(pod_priority::PodPriority)),
+        ("DefaultTolerationSeconds", Arc::new(default_tolerations::DefaultTolerations)),
+        ("DefaultStorageClass", Arc::new(default_storage_class::DefaultStorageClass)),
+        ("StorageObjectInUseProtection", Arc::new(storage_protection::StorageProtection)),
+        ("PersistentVolumeClaimResize", Arc::new(claim_resize::ClaimResize)),
+        ("RuntimeClass", Arc::new(runtime_class::PodRuntimeClass)),
+        ("", Arc::new(certificate_requestor::CertificateRequestor)),
+        ("CertificateApproval", Arc::new(certificate_signers::CertificateSigners(parts.authorizer))),
+        ("", Arc::new(accounts)),
+        ("DefaultIngressClass", Arc::new(default_ingress_class::DefaultIngressClass)),
+        ("MutatingAdmissionPolicy", Arc::new(policies::mutating::MutatingPolicies::default())),
+        ("MutatingAdmissionWebhook", Arc::new(webhooks::MutatingWebhooks::default())),
+        ("ValidatingAdmissionPolicy", Arc::new(policies::validating::ValidatingPolicies::default())),
+        ("ValidatingAdmissionWebhook", Arc::new(webhooks::ValidatingWebhooks::default())),
+        ("", Arc::new(service_addresses::ServiceAddresses(parts.ranges))),
+        ("", Arc::new(grants::Grants(parts.rbac))),
         // Quota is the last: what another plug-in refuses is not charged.
-        Arc::new(resource_quota::ResourceQuotas(parts.quotas)),
+        ("ResourceQuota", Arc::new(resource_quota::ResourceQuotas(parts.quotas))),
     ]
 }
 

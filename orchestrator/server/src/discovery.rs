@@ -4,9 +4,11 @@
 
 mod priorities;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -61,7 +63,7 @@ impl Documents {
                 let Content::Here(kinds) = &version.content else { continue };
                 let group_version = group_version(group.name, version.name);
                 let document = resource_list(&group_version, kinds);
-                resources.insert(group_version, Bytes::from(document.to_string()));
+                resources.insert(group_version, document);
             }
         }
         let group_list = json!({ "kind": "APIGroupList", "apiVersion": "v1", "groups": group_objects });
@@ -205,43 +207,71 @@ fn paths(groups: &[Group<'_>]) -> Value {
     json!({ "paths": paths })
 }
 
-fn resource_list(group_version: &str, kinds: &[&Kind]) -> Value {
+/// Members stand in upstream's order: people and scripts search these documents as text.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceList<'a> {
+    kind: &'static str,
+    api_version: &'static str,
+    group_version: &'a str,
+    resources: Vec<Resource<'a>>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resource<'a> {
+    name: Cow<'a, str>,
+    singular_name: &'a str,
+    namespaced: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'a str>,
+    kind: &'a str,
+    verbs: &'a [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    short_names: &'a [&'static str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    categories: &'a [&'static str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage_version_hash: Option<String>,
+}
+
+fn resource_list(group_version: &str, kinds: &[&Kind]) -> Bytes {
     let mut resources = Vec::new();
     for kind in kinds {
         resources.push(resource(kind));
         resources.extend(kind.subresources.iter().map(|sub| subresource(kind, sub)));
     }
-    json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources })
+    let list = ResourceList { kind: "APIResourceList", api_version: "v1", group_version, resources };
+    serde_json::to_vec(&list).expect("plain members have a JSON form").into()
 }
 
-fn resource(kind: &Kind) -> Value {
-    let mut resource = json!({
-        "name": kind.plural, "singularName": kind.singular, "namespaced": kind.scope == Scope::Namespaced,
-        "kind": kind.kind, "verbs": kind.verbs,
-    });
-    if !kind.short_names.is_empty() {
-        resource["shortNames"] = kind.short_names.into();
+fn resource(kind: &Kind) -> Resource<'_> {
+    let hash = || short_hash(&format!("{}/{}", kind.storage, kind.version));
+    Resource {
+        name: kind.plural.into(),
+        singular_name: kind.singular,
+        namespaced: kind.scope == Scope::Namespaced,
+        kind: kind.kind,
+        verbs: kind.verbs,
+        short_names: kind.short_names,
+        categories: kind.categories,
+        storage_version_hash: kind.verbs.contains(&"list").then(hash),
+        ..Resource::default()
     }
-    if !kind.categories.is_empty() {
-        resource["categories"] = kind.categories.into();
-    }
-    if kind.verbs.contains(&"list") {
-        resource["storageVersionHash"] = short_hash(&format!("{}/{}", kind.storage, kind.version)).into();
-    }
-    resource
 }
 
-fn subresource(kind: &Kind, sub: &Subresource) -> Value {
-    let mut resource = json!({
-        "name": format!("{}/{}", kind.plural, sub.name), "singularName": "",
-        "namespaced": kind.scope == Scope::Namespaced, "kind": kind.kind, "verbs": sub.verbs,
-    });
-    if let Some((group, version, name)) = sub.kind {
-        resource["group"] = group.into();
-        resource["version"] = version.into();
-        resource["kind"] = name.into();
+fn subresource<'a>(kind: &'a Kind, sub: &'a Subresource) -> Resource<'a> {
+    Resource {
+        name: format!("{}/{}", kind.plural, sub.name).into(),
+        namespaced: kind.scope == Scope::Namespaced,
+        group: sub.kind.map(|(group, ..)| group),
+        version: sub.kind.map(|(_, version, _)| version),
+        kind: sub.kind.map_or(kind.kind, |(.., name)| name),
+        verbs: sub.verbs,
+        ..Resource::default()
     }
-    resource
 }
 
 fn aggregated(groups: &[&Group<'_>]) -> (Bytes, String) {

@@ -34,6 +34,7 @@ mod openapi;
 mod patch;
 mod paths;
 pub mod pipeline;
+mod pretty;
 mod reads;
 pub mod registry;
 pub mod reply;

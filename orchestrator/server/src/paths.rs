@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::accept::Form;
 use crate::measure;
+use crate::pretty;
 use crate::reply::{self, Status};
 use crate::route::Query;
 use crate::server::Server;
@@ -82,7 +83,7 @@ fn version() -> Bytes {
         "gitVersion": git_version, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "none", "compiler": "rustc", "platform": format!("{}/{}", std::env::consts::OS, platform()),
     });
-    version.to_string().into()
+    pretty::indented(version.to_string().as_bytes()).into()
 }
 
 /// Go's names of architectures.

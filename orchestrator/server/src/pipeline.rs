@@ -14,6 +14,7 @@ use crate::audit::{self, Authorized, Impersonated};
 use crate::authz::denial;
 use crate::compress::compress;
 use crate::encoding::encode;
+use crate::pretty::indent;
 use crate::reply::Status;
 use crate::resources::serve;
 use crate::route::Route;
@@ -28,6 +29,7 @@ pub fn pipeline(server: Server) -> Router {
     let road = ServiceBuilder::new()
         .layer(from_fn_with_state(server.clone(), record))
         .layer(from_fn(compress))
+        .layer(from_fn(indent))
         .layer(from_fn(encode))
         .layer(from_fn_with_state(server.clone(), cap))
         .layer(from_fn_with_state(server.clone(), authenticate))

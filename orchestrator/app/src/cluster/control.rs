@@ -97,14 +97,15 @@ pub async fn server(parent: Parent<'_>, parts: &mut Parts) -> anyhow::Result<(Se
     }));
     let quotas = QuotaNews::default();
     options.keys = Some(keys);
-    options.admission = admission::chain(admission::Parts {
+    let plug_ins = admission::Parts {
         ranges: ranges(&parent),
         quotas: quotas.clone(),
         rbac: authorizers.rbac.clone(),
         authorizer: authorizers.clone(),
         tokens: issuer.clone(),
         root_ca: parent.certificates.authority_pem().to_owned(),
-    });
+    };
+    options.admission = admission::chain(plug_ins, &access.without_plug_ins);
     options.sealer = Some(sealer);
     options.relay = Some(parent.relay);
     let front_proxy = parent.certificates.front_proxy_client();

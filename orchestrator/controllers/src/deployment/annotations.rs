@@ -10,12 +10,32 @@ use super::{DESIRED, MAX};
 
 pub type Annotations = BTreeMap<String, String>;
 
-const NOT_COPIED: &[&str] = &["kubectl.kubernetes.io/last-applied-configuration", DEPLOYMENT_REVISION, DESIRED, MAX];
+/// The numbers that a replica set bore before it was rolled back to.
+pub const HISTORY: &str = "deployment.kubernetes.io/revision-history";
+const HISTORY_BYTES_MAX: usize = 2000;
+
+const NOT_COPIED: &[&str] =
+    &["kubectl.kubernetes.io/last-applied-configuration", DEPLOYMENT_REVISION, HISTORY, DESIRED, MAX];
 
 /// What a replica set takes from its deployment.
 pub fn copied(deployment: &Deployment) -> Annotations {
     let own = |key: &str| NOT_COPIED.contains(&key);
     deployment.annotations().clone().into_iter().filter(|(key, _)| !own(key)).collect()
+}
+
+/// What a set's history becomes when the set is numbered anew; the oldest numbers go when there is no room for all.
+pub fn history(set: &ReplicaSet, wanted: i64) -> Option<String> {
+    let borne = set.annotations().get(DEPLOYMENT_REVISION)?;
+    if borne.parse::<i64>().unwrap_or(0) >= wanted {
+        return None;
+    }
+    let known = set.annotations().get(HISTORY).map(|known| known.split(','));
+    let numbers: Vec<&str> =
+        known.into_iter().flatten().filter(|number| !number.is_empty()).chain([&**borne]).collect();
+    let fits =
+        |from: &usize| numbers[*from..].iter().map(|number| number.len() + 1).sum::<usize>() <= HISTORY_BYTES_MAX + 1;
+    let from = (0..numbers.len()).find(fits)?;
+    Some(numbers[from..].join(","))
 }
 
 /// What `set` has not yet, or otherwise, of the deployment's annotations and of `more`.
@@ -47,5 +67,23 @@ mod tests {
         assert_eq!(check(json!({})), both);
         assert_eq!(check(json!({"other": "stays", DEPLOYMENT_REVISION: "2"})).len(), 1);
         assert!(check(json!({"kubernetes.io/change-cause": "v2", DEPLOYMENT_REVISION: "2"})).is_empty());
+    }
+
+    #[test]
+    fn a_set_that_is_rolled_back_to_remembers_its_numbers() {
+        let long: String = (100..600).map(|number| format!("{number},")).collect();
+        let set = |revision: &str, history: &str| {
+            let annotations = json!({DEPLOYMENT_REVISION: revision, HISTORY: history});
+            serde_json::from_value(json!({"metadata": {"annotations": annotations}, "spec": {"selector": {}}})).unwrap()
+        };
+        let table: [(_, _, _, Option<&str>); 4] =
+            [("2", "", 2, None), ("1", "", 3, Some("1")), ("3", "1", 5, Some("1,3")), ("7", "1,3", 6, None)];
+        for (revision, known, wanted, expected) in table {
+            assert_eq!(history(&set(revision, known), wanted).as_deref(), expected, "{revision} {known} {wanted}");
+        }
+        let kept = history(&set("600", long.trim_end_matches(',')), 700).unwrap();
+        assert!(kept.len() <= HISTORY_BYTES_MAX && kept.starts_with("101,") && kept.ends_with("599,600"), "{kept}");
+        let fresh: ReplicaSet = serde_json::from_value(json!({"spec": {"selector": {}}})).unwrap();
+        assert_eq!(history(&fresh, 1), None);
     }
 }

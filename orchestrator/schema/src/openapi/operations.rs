@@ -6,6 +6,66 @@ use super::schemas::Names;
 use super::{KindSchema, OpenApiKind, OpenApiSubresource, group_and_version, group_version_kind, reference};
 use crate::table::table;
 
+/// What parameters are for; the first sentences are upstream's, which people search for.
+const PARAMETERS: &[(&str, &str)] = &[
+    (
+        "allowWatchBookmarks",
+        "allowWatchBookmarks requests watch events with type \"BOOKMARK\". Servers that do not implement bookmarks may \
+         ignore this flag.",
+    ),
+    ("continue", "The continue option should be set when retrieving more results from the server."),
+    (
+        "dryRun",
+        "When present, indicates that modifications should not be persisted. Valid values are: - All: all dry run \
+         stages will be processed",
+    ),
+    (
+        "fieldManager",
+        "fieldManager is a name associated with the actor or entity that is making these changes. The value must be \
+         less than or 128 characters long.",
+    ),
+    ("fieldSelector", "A selector to restrict the list of returned objects by their fields. Defaults to everything."),
+    (
+        "fieldValidation",
+        "fieldValidation instructs the server on how to handle objects in the request (POST/PUT/PATCH) containing \
+         unknown or duplicate fields. Valid values are: Ignore, Warn (the default), Strict.",
+    ),
+    ("force", "Force is going to \"force\" Apply requests. It means user will re-acquire conflicting fields."),
+    (
+        "gracePeriodSeconds",
+        "The duration in seconds before the object should be deleted. Value must be non-negative integer. The value \
+         zero indicates delete immediately.",
+    ),
+    ("ignoreStoreReadErrorWithClusterBreakingPotential", "Delete an object that cannot be read from the store."),
+    ("labelSelector", "A selector to restrict the list of returned objects by their labels. Defaults to everything."),
+    ("limit", "limit is a maximum number of responses to return for a list call."),
+    ("name", "name of the object"),
+    ("namespace", "object name and auth scope, such as for teams and projects"),
+    ("orphanDependents", "Deprecated: please use the PropagationPolicy. Should the dependent objects be orphaned."),
+    ("pretty", "If 'true', then the output is pretty printed."),
+    (
+        "propagationPolicy",
+        "Whether and how garbage collection will be performed. Acceptable values are: Orphan, Background, Foreground.",
+    ),
+    ("resourceVersion", "resourceVersion sets a constraint on what resource versions a request may be served from."),
+    (
+        "resourceVersionMatch",
+        "resourceVersionMatch determines how resourceVersion is applied to list calls. It is highly recommended that \
+         it be set for list calls where resourceVersion is set.",
+    ),
+    (
+        "sendInitialEvents",
+        "sendInitialEvents=true may be set together with watch=true: the stream begins with events of all current \
+         objects, and a bookmark.",
+    ),
+    ("timeoutSeconds", "Timeout for the list/watch call. This limits the duration of the call."),
+    (
+        "watch",
+        "Watch for changes to the described resources and return them as a stream of add, update, and remove \
+         notifications. Specify resourceVersion.",
+    ),
+];
+
 /// What stays the same for all operations of one path.
 struct Place<'a> {
     api_version: &'a str,
@@ -103,9 +163,10 @@ fn put_path(paths: &mut Map<String, Value>, path: &str, place: &Place<'_>, metho
     let mut parameters = Vec::new();
     for name in ["name", "namespace"] {
         if path.contains(&format!("{{{name}}}")) {
-            parameters.push(json!({
-                "name": name, "in": "path", "required": true, "schema": { "type": "string", "uniqueItems": true },
-            }));
+            let mut parameter = query(name, "string");
+            parameter["in"] = "path".into();
+            parameter["required"] = true.into();
+            parameters.push(parameter);
         }
     }
     parameters.push(query("pretty", "string"));
@@ -199,7 +260,11 @@ fn query_parameters(action: &str) -> Value {
 }
 
 fn query(name: &str, kind: &str) -> Value {
-    json!({ "name": name, "in": "query", "schema": { "type": kind, "uniqueItems": true } })
+    let mut parameter = json!({ "name": name, "in": "query", "schema": { "type": kind, "uniqueItems": true } });
+    if let Some((_, description)) = PARAMETERS.iter().find(|(known, _)| *known == name) {
+        parameter["description"] = (*description).into();
+    }
+    parameter
 }
 
 /// `apps_v1`, `core_v1`, `rbacAuthorization_v1`

@@ -9,6 +9,23 @@ use crate::table::{Container, Element, Field, ListType, Scalar, TypeRef, object_
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
+const CONVENTIONS: &str = "https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md";
+
+/// What upstream's types say of the fields that every object and every list has. Built-in kinds have their texts from
+/// the sources; these are for custom ones.
+const API_VERSION: (&str, &str) = (
+    "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized \
+     schemas to the latest internal value, and may reject unrecognized values. More info: ",
+    "#resources",
+);
+const KIND: (&str, &str) = (
+    "Kind is a string value representing the REST resource this object represents. Servers may infer this from the \
+     endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: ",
+    "#types-kinds",
+);
+const OBJECT_METADATA: (&str, &str) = ("Standard object's metadata. More info: ", "#metadata");
+const LIST_METADATA: (&str, &str) = ("Standard list metadata. More info: ", "#types-kinds");
+
 /// The schemas of one document while it grows.
 #[derive(Default)]
 pub(super) struct Schemas {
@@ -27,13 +44,14 @@ impl Schemas {
         Value::Object(self.schemas.into_iter().collect())
     }
 
-    pub(super) fn add_kind(&mut self, ty: TypeRef, api_version: &str) -> Names {
+    pub(super) fn add_kind(&mut self, ty: TypeRef, api_version: &str, plural: &str) -> Names {
         self.add(ty);
         self.name_kind(ty.name(), api_version, ty.short_name());
         let list_kind = format!("{}List", ty.short_name());
         let list = table().by_kind(api_version, &list_kind).map_or(ty, |list| {
             self.add(list);
             self.name_kind(list.name(), api_version, &list_kind);
+            self.describe_list(list.name(), ty.short_name(), plural);
             list
         });
         Names { one: ty.name().to_owned(), list: list.name().to_owned() }
@@ -42,6 +60,17 @@ impl Schemas {
     /// The body of every patch: its content type says the rest.
     pub(super) fn add_patch(&mut self) {
         self.schemas.insert(format!("{META}.Patch"), json!({ "type": "object" }));
+    }
+
+    /// The sources have one list for all kinds, which says nothing of any.
+    fn describe_list(&mut self, name: &str, kind: &str, plural: &str) {
+        let Some(schema) = self.schemas.get_mut(name) else {
+            return;
+        };
+        schema["description"] = format!("{kind}List is a list of {kind}").into();
+        for (name, property) in list_members(plural) {
+            schema["properties"][name]["description"] = property.into();
+        }
     }
 
     fn name_kind(&mut self, name: &str, api_version: &str, kind: &str) {
@@ -86,6 +115,9 @@ impl Schemas {
             schema["properties"][name] = json!({ "type": "string" });
         }
         schema["properties"]["metadata"] = json!({ "allOf": [reference(&format!("{META}.ObjectMeta"))] });
+        for (name, text) in type_meta().into_iter().chain([("metadata", said(OBJECT_METADATA))]) {
+            schema["properties"][name]["description"] = text.into();
+        }
         self.schemas.insert(one.clone(), schema);
         let items = json!({
             "type": "object",
@@ -98,6 +130,7 @@ impl Schemas {
             },
         });
         self.schemas.insert(list.clone(), items);
+        self.describe_list(&list, kind.kind, kind.plural);
         self.name_kind(&one, api_version, kind.kind);
         self.name_kind(&list, api_version, &format!("{}List", kind.kind));
         for name in ["ObjectMeta", "ListMeta"] {
@@ -107,6 +140,19 @@ impl Schemas {
         }
         Names { one, list }
     }
+}
+
+fn said((text, place): (&str, &str)) -> String {
+    format!("{text}{CONVENTIONS}{place}")
+}
+
+fn type_meta() -> [(&'static str, String); 2] {
+    [("apiVersion", said(API_VERSION)), ("kind", said(KIND))]
+}
+
+fn list_members(plural: &str) -> impl Iterator<Item = (&'static str, String)> {
+    let items = format!("List of {plural}. More info: {CONVENTIONS}");
+    type_meta().into_iter().chain([("metadata", said(LIST_METADATA)), ("items", items)])
 }
 
 fn schema_of(ty: TypeRef) -> Value {

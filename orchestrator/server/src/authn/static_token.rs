@@ -1,4 +1,5 @@
-//! The operator's static tokens, in upstream's file format: `token,user,uid,"group1,group2"` on each line.
+//! The operator's static tokens, in upstream's file format: `token,user,uid,"group1,group2"` on each line. The uid may be
+//! empty, but its place must be there.
 
 use std::collections::HashMap;
 
@@ -45,8 +46,9 @@ fn parse_line(line: &str) -> Result<(&str, Identity), &'static str> {
     let mut fields = line.splitn(4, ',').map(str::trim);
     let mut field = |missing| fields.next().filter(|field| !field.is_empty()).ok_or(missing);
     let (token, user) = (field("the token is missing")?, field("the user is missing")?);
-    let uid = field("the uid is missing")?;
+    let uid = fields.next().ok_or("the uid is missing")?;
+    let uid = (!uid.is_empty()).then(|| uid.to_owned());
     let groups = fields.next().unwrap_or_default().trim_matches('"').split(',').map(str::trim);
     let groups = groups.filter(|group| !group.is_empty()).map(str::to_owned).collect();
-    Ok((token, Identity { user: user.to_owned(), groups, uid: Some(uid.to_owned()), ..Identity::default() }))
+    Ok((token, Identity { user: user.to_owned(), groups, uid, ..Identity::default() }))
 }

@@ -66,6 +66,13 @@ async fn the_certificate_wins_over_a_token() {
 }
 
 #[test]
+fn a_token_needs_no_uid_but_its_place() {
+    let tokens = StaticTokens::parse(r#"admin-token,admin,,"system:masters""#).unwrap();
+    let admin = tokens.find("admin-token").unwrap();
+    assert_eq!((admin.user.as_str(), admin.uid, admin.groups), ("admin", None, vec!["system:masters".to_owned()]));
+}
+
+#[test]
 fn a_broken_token_file_names_the_line() {
     expect!["line 2 of the token file: the uid is missing"]
         .assert_eq(&StaticTokens::parse("a,b,c\nd,e").unwrap_err().to_string());

@@ -445,22 +445,41 @@ async fn a_configuration_names_its_type() {
     }
 }
 
-#[tokio::test]
-async fn plug_ins_complete_a_pod_and_defaults_survive_an_update() {
-    let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
+fn parts() -> crate::admission::Parts {
     let ranges = crate::admission::ServiceRanges {
         network: [127, 43, 0, 0].into(),
         prefix_length: 16,
         node_ports: 30_000..=32_767,
     };
-    options.admission = crate::admission::chain(crate::admission::Parts {
+    crate::admission::Parts {
         ranges,
         quotas: crate::admission::QuotaNews::default(),
         rbac: Arc::default(),
         authorizer: Arc::new(AllButMallory),
         tokens: Arc::new(crate::tokens::tests::issuer().1),
         root_ca: String::new(),
-    });
+    }
+}
+
+#[tokio::test]
+async fn a_plug_in_that_is_left_out_says_nothing() {
+    let all = crate::admission::chain(parts(), &[]).len();
+    for name in crate::admission::OPTIONAL {
+        assert_eq!(crate::admission::chain(parts(), &[(*name).to_owned()]).len(), all - 1, "{name}");
+    }
+    let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
+    options.admission = crate::admission::chain(parts(), &["ServiceAccount".to_owned()]);
+    let server = Server::new(options).await.unwrap();
+    send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
+    let (status, reply) = send(&server, &format!("POST {PODS}"), pod("p")).await;
+    assert_eq!(status, StatusCode::CREATED, "{reply}");
+    assert!(reply["spec"].get("serviceAccountName").is_none(), "{reply}");
+}
+
+#[tokio::test]
+async fn plug_ins_complete_a_pod_and_defaults_survive_an_update() {
+    let mut options = Options::new(Arc::new(MemoryStore::new()), Arc::new(AllButMallory));
+    options.admission = crate::admission::chain(parts(), &[]);
     let server = Server::new(options).await.unwrap();
     send(&server, "POST /api/v1/namespaces", json!({ "metadata": { "name": "d" } })).await;
     let (status, reply) = send(&server, &format!("POST {PODS}"), pod("early")).await;
