@@ -1,4 +1,4 @@
-//! StatefulSets, DaemonSets and disruption budgets, against the API server in process over a memory store. `Node` plays
+//! StatefulSets, DaemonSets, disruption budgets and claims of volumes, against the API server in process over a memory store. `Node` plays
 //! scheduler and agent: it binds pods, runs those whose image is `ok`, and lets ended pods go.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use amphipod_server::seams::{Attributes, Authorize, Decision, Identity};
 use amphipod_store::MemoryStore;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
-use k8s_openapi::api::core::v1::{Event, Namespace, Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -83,13 +83,20 @@ impl Cluster {
         self.api::<K>("d").list(&ListParams::default()).await.expect("listed").items
     }
 
-    /// Waits until what `see` makes of an object is as wanted.
     async fn until<K>(&self, name: &str, see: impl Fn(&DynamicObject) -> Value, wanted: Value)
     where
         K: kube::Resource<DynamicType = ()>,
     {
+        self.until_in::<K>("d", name, see, wanted).await;
+    }
+
+    /// Waits until what `see` makes of an object is as wanted.
+    async fn until_in<K>(&self, namespace: &str, name: &str, see: impl Fn(&DynamicObject) -> Value, wanted: Value)
+    where
+        K: kube::Resource<DynamicType = ()>,
+    {
         let mut last = Value::Null;
-        let mut states = std::pin::pin!(watcher::watch_object(self.api::<K>("d"), name));
+        let mut states = std::pin::pin!(watcher::watch_object(self.api::<K>(namespace), name));
         let waiting = async {
             while let Some(state) = states.next().await {
                 last = state.ok().flatten().map_or(Value::Null, |state| see(&state));
@@ -440,4 +447,28 @@ async fn a_budget_of_pods_whose_controller_has_no_scale_allows_nothing() {
     };
     let why = "daemonsets.apps does not implement the scale subresource";
     cluster.until::<PodDisruptionBudget>("b", see, json!([0, "SyncFailed", why])).await;
+}
+
+#[tokio::test]
+async fn a_claim_gets_the_smallest_volume_that_suits_and_gives_it_back() {
+    let cluster = Cluster::start().await;
+    for (name, size) in [("big", "9Gi"), ("tiny", "1Mi"), ("fits", "2Gi")] {
+        let spec = json!({"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}});
+        cluster.create::<PersistentVolume>("", json!({"metadata": {"name": name}, "spec": spec})).await;
+    }
+    let phase = |object: &DynamicObject| object.data["status"]["phase"].clone();
+    for name in ["big", "tiny", "fits"] {
+        cluster.until_in::<PersistentVolume>("", name, phase, json!("Available")).await;
+    }
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+    cluster.create::<PersistentVolumeClaim>("d", json!({"metadata": {"name": "c"}, "spec": spec})).await;
+    let bound = |claim: &DynamicObject| {
+        let status = &claim.data["status"];
+        json!([status["phase"], claim.data["spec"]["volumeName"], status["capacity"]["storage"]])
+    };
+    cluster.until::<PersistentVolumeClaim>("c", bound, json!(["Bound", "fits", "2Gi"])).await;
+    cluster.until_in::<PersistentVolume>("", "fits", phase, json!("Bound")).await;
+    cluster.api::<PersistentVolumeClaim>("d").delete("c", &DeleteParams::default()).await.expect("deleted");
+    cluster.until_in::<PersistentVolume>("", "fits", phase, json!("Released")).await;
+    cluster.until_in::<PersistentVolume>("", "big", phase, json!("Available")).await;
 }
