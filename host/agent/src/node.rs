@@ -19,6 +19,8 @@ const RENEW: Duration = Duration::from_secs(10);
 const LEASE_SECONDS: i32 = 40;
 /// The status is sent again after this many renewals: five minutes.
 const RENEWALS_PER_STATUS: u32 = 30;
+/// Scheme of `spec.providerID`: no cloud made this machine, and the field is set all the same.
+const PROVIDER: &str = "amphipod";
 /// A refused registration is tried again after this.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 
@@ -50,7 +52,10 @@ async fn register(host: &Host, api: &Api<Node>) -> kube::Result<()> {
     let node = json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": { "name": options.node_name, "labels": labels },
-        "spec": { "podCIDR": pod_cidr, "podCIDRs": [pod_cidr], "taints": options.taints },
+        "spec": {
+            "podCIDR": pod_cidr, "podCIDRs": [pod_cidr], "taints": options.taints,
+            "providerID": format!("{PROVIDER}://{}", options.node_name),
+        },
     });
     let node: Node = serde_json::from_value(node).map_err(kube::Error::SerdeError)?;
     match api.create(&PostParams::default(), &node).await {

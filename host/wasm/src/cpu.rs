@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use wasmtime::{Engine, UpdateDeadline};
 
-const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_millis(2);
 /// Ticks until a guest is looked at.
-pub(crate) const SLICE_TICKS: u64 = 2;
+pub(crate) const SLICE_TICKS: u64 = 1;
 /// What a guest may run in one go before others of its thread get their turn.
 const SLICE: Duration = TICK.saturating_mul(SLICE_TICKS as u32);
 /// Ticks without a running guest before the clock sleeps.
-const LINGER_TICKS: u32 = 20;
+const LINGER_TICKS: u32 = 10;
 /// As the Linux scheduler's default: `limits.cpu` is a share of each such period.
 const PERIOD: Duration = Duration::from_millis(100);
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -17,10 +17,24 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 /// As containerd splits: longer lines come in parts marked `P`.
 const LINE_BYTES_MAX: usize = 16 << 10;
 const WRITE_BYTES_MAX: usize = 64 << 10;
+/// What may wait for the file; who has more to say then waits, too.
+const QUEUE_BYTES_MAX: usize = 1 << 20;
 
-/// The log file of one container.
+/// The log file of one container. Who finds nobody writing writes; the others leave their lines to that one and go on.
 #[derive(Clone)]
-pub struct Log(Arc<Mutex<File>>);
+pub struct Log(Arc<Shared>);
+
+struct Shared {
+    file: File,
+    queue: Mutex<Queue>,
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    lines: Vec<u8>,
+    is_written: bool,
+}
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Channel {
@@ -31,7 +45,7 @@ pub(crate) enum Channel {
 impl Log {
     /// `file` is open for appending.
     pub fn new(file: File) -> Self {
-        Self(Arc::new(Mutex::new(file)))
+        Self(Arc::new(Shared { file, queue: Mutex::default(), room: Condvar::new() }))
     }
 
     pub(crate) fn stream(&self, channel: Channel) -> LogStream {
@@ -44,9 +58,36 @@ impl Log {
         lines.push(text.as_bytes());
     }
 
-    /// A full disk loses log lines; it does not stop the guest.
     fn append(&self, bytes: &[u8]) {
-        if let Err(error) = self.0.lock().write_all(bytes) {
+        let shared = &*self.0;
+        {
+            let mut queue = shared.queue.lock();
+            shared.room.wait_while(&mut queue, |queue| queue.is_written && queue.lines.len() > QUEUE_BYTES_MAX);
+            if queue.is_written {
+                queue.lines.extend_from_slice(bytes);
+                return;
+            }
+            queue.is_written = true;
+        }
+        shared.write(bytes);
+        loop {
+            let mut queue = shared.queue.lock();
+            let lines = std::mem::take(&mut queue.lines);
+            queue.is_written = !lines.is_empty();
+            drop(queue);
+            if lines.is_empty() {
+                return;
+            }
+            shared.room.notify_all();
+            shared.write(&lines);
+        }
+    }
+}
+
+impl Shared {
+    /// A full disk loses log lines; it does not stop the guest.
+    fn write(&self, bytes: &[u8]) {
+        if let Err(error) = (&self.file).write_all(bytes) {
             tracing::debug!("cannot write a log: {error}");
         }
     }
@@ -196,6 +237,34 @@ mod tests {
             stdout F rest
         "#]],
         );
+    }
+
+    #[test]
+    fn lines_of_many_writers_are_all_there_and_whole() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let log = Log::new(file.reopen().unwrap());
+        let text = "x".repeat(5_000);
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let (log, text) = (&log, &text);
+                scope.spawn(move || {
+                    let mut stream = log.stream(Channel::Stdout);
+                    for turn in 0..200 {
+                        stream.write(format!("{writer} {turn} {text}\n").into()).unwrap();
+                    }
+                });
+            }
+        });
+        let written = std::fs::read_to_string(file.path()).unwrap();
+        let mut turns = [0; 8];
+        for line in written.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            assert_eq!((words.len(), words[1], words[5]), (6, "stdout", &*text));
+            let turn = &mut turns[words[3].parse::<usize>().unwrap()];
+            assert_eq!(words[4].parse::<usize>().unwrap(), *turn, "each writer's lines are in order");
+            *turn += 1;
+        }
+        assert_eq!(turns, [200; 8]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The least server around the engine's own request handler: what a figure of ours is compared with. No limits, no
-//! logs, no policy.
+//! policy; what guests print goes to a file, as it does when `wasmtime serve` is started by a service manager.
 
 use std::future::{Future, pending};
 use std::io;
@@ -20,15 +20,21 @@ use wasmtime_wasi_http::handler::{
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 use crate::http::{for_guest, plain};
+use crate::logs::{Channel, Log};
 use crate::{Error, HttpOptions, Options, Result, engine};
 
 /// Serves the component of `wasm` on `listener` until the returned future is dropped.
 ///
 /// # Errors
 /// `Image` when it does not export `wasi:http/incoming-handler` 0.2, `Host` when accepting fails.
-pub async fn reference_server(wasm: &Path, listener: std::net::TcpListener, options: HttpOptions) -> Result<()> {
+pub async fn reference_server(
+    wasm: &Path,
+    output: std::fs::File,
+    listener: std::net::TcpListener,
+    options: HttpOptions,
+) -> Result<()> {
     let host = |error: io::Error| Error::Host(error.to_string());
-    let handler = ProxyHandler::new(handler(wasm, options)?);
+    let handler = ProxyHandler::new(handler(wasm, Log::new(output), options)?);
     listener.set_nonblocking(true).map_err(host)?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(host)?;
     let mut connections = tokio::task::JoinSet::new();
@@ -66,7 +72,7 @@ async fn answer(
     }
 }
 
-fn handler(wasm: &Path, options: HttpOptions) -> Result<Handler> {
+fn handler(wasm: &Path, output: Log, options: HttpOptions) -> Result<Handler> {
     let image = |error: wasmtime::Error| Error::Image(format!("{error:#}"));
     let engine = engine::runner(&Options::default())?;
     let component = wasmtime::component::Component::from_file(&engine, wasm).map_err(image)?;
@@ -75,12 +81,13 @@ fn handler(wasm: &Path, options: HttpOptions) -> Result<Handler> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).map_err(image)?;
     let pre = linker.instantiate_pre(&component).map_err(image)?;
     let pre = ProxyPre::P2(wasmtime_wasi_http::p2::bindings::ProxyPre::new(pre).map_err(image)?);
-    Ok(Handler { engine, pre: Arc::new(pre), options })
+    Ok(Handler { engine, pre: Arc::new(pre), output, options })
 }
 
 struct Handler {
     engine: Engine,
     pre: Arc<ProxyPre<Plain>>,
+    output: Log,
     options: HttpOptions,
 }
 
@@ -91,7 +98,7 @@ impl HandlerState for Handler {
 
     async fn instantiate(&self) -> wasmtime::Result<Instance<Plain, Expiration, Worker>> {
         let plain = Plain {
-            wasi: WasiCtx::builder().build(),
+            wasi: WasiCtx::builder().stdout(self.output.stream(Channel::Stdout)).build(),
             table: ResourceTable::new(),
             http: WasiHttpCtx::new(),
             hooks: NoOutgoing,

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use control::DEFAULT_REGISTRY_PORT;
+pub use node::CONTROL_PLANE;
 
 use control::Parts;
 

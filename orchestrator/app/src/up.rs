@@ -10,7 +10,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access::Flags;
-use crate::cluster::{Cluster, DEFAULT_REGISTRY_PORT, Settings};
+use crate::cluster::{CONTROL_PLANE, Cluster, DEFAULT_REGISTRY_PORT, Settings};
 use crate::data::DataDirectory;
 use crate::failure::refuse;
 use crate::flags::{label, node_name, port_range, taint};
@@ -42,6 +42,9 @@ pub struct Up {
     /// Taint of the node, KEY=VALUE:EFFECT; may be repeated
     #[arg(long, value_name = "KEY=VALUE:EFFECT")]
     pub node_taint: Vec<String>,
+    /// Keep pods without the control plane's toleration off this machine's node
+    #[arg(long)]
+    pub no_workloads: bool,
     /// Port of the built-in image registry; 0 takes any and prints it (default: 5000, or any when that is taken)
     #[arg(long)]
     pub registry_port: Option<u16>,
@@ -105,7 +108,10 @@ impl Up {
             }
         }
         let labels = self.node_label.iter().map(|text| label(text)).collect::<anyhow::Result<_>>()?;
-        let taints = self.node_taint.iter().map(|text| taint(text)).collect::<anyhow::Result<_>>()?;
+        let mut taints = self.node_taint.iter().map(|text| taint(text)).collect::<anyhow::Result<Vec<_>>>()?;
+        if self.no_workloads {
+            taints.push((CONTROL_PLANE.to_owned(), String::new(), "NoSchedule".to_owned()));
+        }
         let data = DataDirectory::open(&self.data_dir.clone().unwrap_or_else(DataDirectory::default_path))?;
         Ok(Settings {
             data,

@@ -57,7 +57,8 @@ pub async fn serve_reference(component: Option<&Path>) -> anyhow::Result<()> {
     let component = component.ok_or_else(|| crate::failure::refuse("--component FILE is missing"))?;
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
-    amphipod_worker::reference_server(component, listener, amphipod_worker::HttpOptions::default()).await?;
+    let output = tempfile::tempfile()?;
+    amphipod_worker::reference_server(component, output, listener, amphipod_worker::HttpOptions::default()).await?;
     Ok(())
 }
 
@@ -68,7 +69,7 @@ async fn deploy(subject: &Subject, component: &Path) -> anyhow::Result<SocketAdd
     let deployment: Deployment = serde_json::from_value(json!({
         "metadata": {"name": "bench-function"},
         "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
-            "spec": {"containers": [{"name": "main", "image": image, "ports": [{"containerPort": 8080}]}]}}},
+            "spec": {"enableServiceLinks": false, "containers": [{"name": "main", "image": image, "ports": [{"containerPort": 8080}]}]}}},
     }))?;
     let service: Service = serde_json::from_value(json!({
         "metadata": {"name": "bench-function"}, "spec": {"selector": labels, "ports": [{"port": 8080}]},

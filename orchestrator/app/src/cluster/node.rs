@@ -21,7 +21,7 @@ use crate::relay::LocalRelay;
 /// Pods that one node takes: Wasm pods are small.
 const PODS_MAX: u32 = 5_000;
 
-const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+pub const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 
 /// What the node is made from.
 pub struct Parent<'a> {
