@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::claim::Claimer;
 use crate::context::{Context, delete, follow, found, write_status};
+use crate::hash::template_hash;
 use crate::pods::{controlled_by, controller_of, is_active, is_terminating};
 use crate::queue::{Queue, Reconcile};
 use annotations::Annotations;
@@ -296,13 +297,4 @@ fn new_set(deployment: &Deployment, collisions: i32) -> ReplicaSet {
         },
         status: None,
     }
-}
-
-/// FNV-1a of the template, in letters that spell no words; upstream's alphabet.
-fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
-    let mut bytes = serde_json::to_vec(template).expect("Kubernetes types are plain JSON");
-    bytes.extend(collisions.to_le_bytes());
-    let hash = bytes.iter().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
-    let letters = b"bcdfghjklmnpqrstvwxz2456789";
-    hash.to_string().bytes().map(|digit| char::from(letters[usize::from(digit) % letters.len()])).collect()
 }

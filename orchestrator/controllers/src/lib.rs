@@ -2,16 +2,22 @@
 //! They read through `Informers`, write through a `kube::Client`, and share nothing but `Context`.
 
 mod account_secrets;
+mod amount;
 mod backends;
 mod certificate_requests;
 mod claim;
 mod cluster_role_aggregation;
 mod context;
+mod crew;
+mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod endpoint_slice_mirroring;
 mod endpoints;
 mod garbage;
+mod hash;
+mod history;
 mod namespace;
 mod node_lifecycle;
 mod on_node;
@@ -22,8 +28,10 @@ mod queue;
 mod replica_set;
 mod resources;
 mod service_account;
+mod stateful_set;
 mod storage_protection;
 mod taint_eviction;
+mod volume_binder;
 
 use std::sync::Arc;
 
@@ -55,7 +63,9 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
         controllers.spawn(certificate_requests::run(context.clone(), authority));
     }
     controllers.spawn(cluster_role_aggregation::run(context.clone()));
+    controllers.spawn(daemon_set::run(context.clone()));
     controllers.spawn(deployment::run(context.clone()));
+    controllers.spawn(disruption::run(context.clone()));
     controllers.spawn(endpoint_slice::run(context.clone()));
     controllers.spawn(endpoint_slice_mirroring::run(context.clone()));
     controllers.spawn(endpoints::run(context.clone()));
@@ -64,8 +74,10 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     controllers.spawn(node_lifecycle::run(context.clone()));
     controllers.spawn(pod_garbage::run(context.clone()));
     controllers.spawn(replica_set::run(context.clone()));
+    controllers.spawn(stateful_set::run(context.clone()));
     controllers.spawn(storage_protection::run(context.clone()));
     controllers.spawn(taint_eviction::run(context.clone()));
+    controllers.spawn(volume_binder::run(context.clone()));
     controllers.spawn(service_account::run(context, options.root_ca));
     while let Some(ended) = controllers.join_next().await {
         if let Err(error) = ended

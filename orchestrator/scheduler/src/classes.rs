@@ -5,6 +5,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use amphipod_api::node_selector::named;
+
 use crate::filters::refusal;
 use crate::need::Need;
 use crate::schedule::{Unschedulable, explain};
@@ -33,6 +35,11 @@ struct Candidates {
 impl Classes {
     /// The same answer as [`crate::schedule::schedule`].
     pub fn schedule(&mut self, need: &Need, snapshot: &Snapshot) -> Result<String, Unschedulable> {
+        // A daemon's pod is a class of its own: the one node it names is all there is to look at.
+        if let Some(node) = named(need.node_affinity.as_ref()) {
+            let fits = snapshot.named(node).is_some_and(|node| refusal(need, node).is_empty());
+            return if fits { Ok(node.to_owned()) } else { Err(explain(need, snapshot)) };
+        }
         self.turn += 1;
         if self.known.len() >= CLASSES_MAX && !self.known.contains_key(&need.class) {
             let oldest =

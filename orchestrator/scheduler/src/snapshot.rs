@@ -57,6 +57,10 @@ impl Snapshot {
         &self.nodes[index]
     }
 
+    pub fn named(&self, name: &str) -> Option<&NodeState> {
+        self.by_name.get(name).map(|slot| &self.nodes[*slot]).filter(|node| node.known)
+    }
+
     /// How many slots there are, known nodes or not.
     pub fn slots(&self) -> usize {
         self.nodes.len()

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod events;
 pub mod informer;
 pub mod labels;
+pub mod node_selector;
 pub mod quantity;
 pub mod selector;
 pub mod taints;

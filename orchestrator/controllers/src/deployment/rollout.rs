@@ -3,6 +3,8 @@
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::amount::{Round, scaled};
+
 #[derive(Debug, Clone)]
 pub struct Rollout {
     pub wanted: i32,
@@ -39,13 +41,9 @@ impl Rollout {
 
 /// A percentage of the wanted size (25% unless given), or a number.
 fn share(value: Option<&IntOrString>, wanted: i32, up: bool) -> i32 {
-    let percent = match value {
-        Some(IntOrString::Int(number)) => return *number,
-        Some(IntOrString::String(text)) => text.trim_end_matches('%').parse().unwrap_or(0),
-        None => 25,
-    };
-    let hundredths = i64::from(wanted) * percent;
-    i32::try_from(if up { (hundredths + 99) / 100 } else { hundredths / 100 }).unwrap_or(i32::MAX)
+    let quarter = IntOrString::String("25%".into());
+    let round = if up { Round::Up } else { Round::Down };
+    scaled(value.unwrap_or(&quarter), wanted, round)
 }
 
 /// The size that a set not yet made begins with.

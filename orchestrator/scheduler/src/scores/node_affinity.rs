@@ -1,7 +1,9 @@
 //! NodeAffinity: the weights of the preferred terms that the node matches.
 
+use amphipod_api::node_selector::matches;
+
 use super::SCORE_MAX;
-use crate::filters::node_affinity::matches;
+use crate::filters::node_affinity::candidate;
 use crate::need::Need;
 use crate::snapshot::NodeState;
 
@@ -15,5 +17,5 @@ pub fn score(need: &Need, node: &NodeState) -> i64 {
         terms.iter().filter(|term| only_matching(&term.preference)).map(|term| i64::from(term.weight)).sum::<i64>()
     };
     let all = sum(&|_| true);
-    if all == 0 { 0 } else { sum(&|term| matches(term, node)) * SCORE_MAX / all }
+    if all == 0 { 0 } else { sum(&|term| matches(term, candidate(node))) * SCORE_MAX / all }
 }

@@ -9,6 +9,8 @@ use super::{
     workload,
 };
 
+/// Counts that are told even when they are zero.
+const COUNTERS: [&str; 4] = ["currentNumberScheduled", "desiredNumberScheduled", "numberMisscheduled", "numberReady"];
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 pub static DAEMON_SET: Kind = Kind {
@@ -26,11 +28,14 @@ pub static DAEMON_SET: Kind = Kind {
         if let Some(spec) = child(daemon_set, "spec") {
             fill_spec(spec);
         }
-        child(daemon_set, "status");
+        if let Some(status) = child(daemon_set, "status") {
+            COUNTERS.iter().for_each(|field| fill(status, field, 0));
+        }
         workload::fill_template(daemon_set);
     },
     prepare_create: |daemon_set| {
-        set(daemon_set, "status", json!({}));
+        let zeros: Value = COUNTERS.iter().map(|field| ((*field).to_owned(), json!(0))).collect();
+        set(daemon_set, "status", zeros);
         let given = template_generation(daemon_set);
         set_template_generation(daemon_set, given.max(1));
     },

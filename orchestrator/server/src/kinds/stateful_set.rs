@@ -38,11 +38,12 @@ pub static STATEFUL_SET: Kind = Kind {
             fill_spec(spec);
         }
         if let Some(status) = child(stateful_set, "status") {
+            fill(status, "availableReplicas", 0);
             fill(status, "replicas", 0);
         }
         workload::fill_template(stateful_set);
     },
-    prepare_create: |object| set(object, "status", json!({ "replicas": 0 })),
+    prepare_create: |object| set(object, "status", json!({ "availableReplicas": 0, "replicas": 0 })),
     prepare_update: keep_status,
     validate,
     validate_update: |new, old| {

@@ -29,7 +29,11 @@ fn a_daemon_set_counts_its_templates_in_an_annotation() {
               maxSurge: 0
               maxUnavailable: 1
             type: RollingUpdate
-        status: {}
+        status:
+          currentNumberScheduled: 0
+          desiredNumberScheduled: 0
+          numberMisscheduled: 0
+          numberReady: 0
     "#]],
     );
     let (kind, old) = created(&set("DaemonSet", ""));
@@ -116,6 +120,7 @@ fn a_stateful_set() {
                 status:
                   phase: Pending
             status:
+              availableReplicas: 0
               replicas: 0
         "#]],
     );
@@ -134,6 +139,7 @@ fn a_stateful_set() {
               updateStrategy:
                 type: OnDelete
             status:
+              availableReplicas: 0
               replicas: 0
         "#]],
     );
@@ -197,6 +203,7 @@ fn a_replication_controller_takes_selector_and_labels_from_its_template() {
                   securityContext: {}
                   terminationGracePeriodSeconds: 30
             status:
+              availableReplicas: 0
               replicas: 0
         "#]],
     );
