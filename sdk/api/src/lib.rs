@@ -6,6 +6,7 @@ pub mod events;
 pub mod informer;
 pub mod labels;
 pub mod quantity;
+pub mod schedule;
 pub mod selector;
 pub mod taints;
 
