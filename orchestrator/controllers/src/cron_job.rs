@@ -24,7 +24,7 @@ use crate::latest::Latest;
 use crate::pods::{controller_of, is_terminating};
 use crate::queue::{Queue, Reconcile};
 use crate::replica_set::{is_namespace_terminating, reason};
-use children::{children, expired, is_active, job, job_name, remove};
+use children::{children, ended, expired, is_active, job, job_name, remove};
 use times::Times;
 
 const WORKERS: usize = 8;
@@ -249,8 +249,11 @@ impl CronJobs {
                 return Err(error);
             }
         };
-        let reference = ObjectReference { field_path: None, ..amphipod_api::events::reference(&made) };
-        status.active.get_or_insert_default().push(reference);
+        // Two times within one minute have one name, so one job: it may be over.
+        if ended(&made).is_none() {
+            let reference = ObjectReference { field_path: None, ..amphipod_api::events::reference(&made) };
+            status.active.get_or_insert_default().push(reference);
+        }
         status.last_schedule_time = Some(Time(at));
         Ok(())
     }

@@ -67,6 +67,10 @@ pub fn account(view: &View<'_>, verdict: Option<JobCondition>, done: &Done) -> A
     status.terminating = Some(nonzero(view.terminating + done.deleted.len()).unwrap_or(0));
     let held = view.pods.iter().filter(|pod| is_tracked(pod)).filter_map(|pod| pod.metadata.uid.clone()).collect();
     count_released(&mut status, &held);
+    if end.is_some() {
+        // It may have come to its end while suspended: what is finished has begun.
+        status.start_time.get_or_insert(Time(view.now));
+    }
     let Noted { release, is_full } = note(&mut status, view, end.as_ref());
     if let Some(end) = end.as_ref().filter(|end| true_condition(&status, &end.type_).is_none()) {
         status.conditions.get_or_insert_default().push(end.clone());
@@ -179,7 +183,9 @@ fn enter(
     let indexed = is_indexed(view.spec);
     let place = valid_index(pod, view.spec);
     if view.uncounted_failed.contains(&uid) {
-    } else if has_succeeded(pod) {
+        return;
+    }
+    if has_succeeded(pod) {
         match place.filter(|_| indexed) {
             Some(index) if !view.counted_indexes.has(index) => new_indexes.push(index),
             None if !indexed && !view.uncounted_succeeded.contains(&uid) => {

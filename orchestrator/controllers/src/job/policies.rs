@@ -45,8 +45,8 @@ fn fits(rule: &PodFailurePolicyRule, pod: &Pod) -> Option<String> {
     let name = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
     let status = pod.status.as_ref()?;
     if let Some(wanted) = &rule.on_exit_codes {
-        let containers = [&status.container_statuses, &status.init_container_statuses].into_iter().flatten().flatten();
-        let (container, code) = containers.into_iter().find_map(|container| exit(wanted, container))?;
+        let containers = [&status.container_statuses, &status.init_container_statuses].into_iter();
+        let (container, code) = containers.flatten().flatten().find_map(|container| exit(wanted, container))?;
         return Some(format!("Container {container} for pod {name} failed with exit code {code}"));
     }
     let patterns = rule.on_pod_conditions.as_ref()?;

@@ -240,6 +240,16 @@ fn a_suspended_job_has_no_pods_and_no_start() {
             Suspended=True JobSuspended: Job suspended"#]],
     );
     check(
+        json!({"suspend": true}),
+        json!({"conditions": [{"type": "Suspended", "status": "True", "reason": "JobSuspended"}]}),
+        "as",
+        expect![[r#"
+            rest; release a; end Complete
+            {"ready":0,"startTime":"now","terminating":0,"uncountedTerminatedPods":{"succeeded":["a"]}}
+            Suspended=True JobSuspended: 
+            SuccessCriteriaMet=True CompletionsReached: Reached expected number of succeeded pods"#]],
+    );
+    check(
         json!({"activeDeadlineSeconds": 5}),
         json!({"conditions": [{"type": "Suspended", "status": "True", "reason": "JobSuspended"}]}),
         "",
