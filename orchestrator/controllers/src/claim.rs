@@ -52,6 +52,19 @@ where
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
+        self.claim_marked(context, candidates, None).await
+    }
+
+    /// The same; what is adopted gets this finalizer, what is released loses it.
+    pub async fn claim_marked<K>(
+        &self,
+        context: &Context,
+        candidates: Vec<Arc<K>>,
+        finalizer: Option<&str>,
+    ) -> kube::Result<Vec<Arc<K>>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
         let mut mine = Vec::with_capacity(candidates.len());
         let mut may_adopt = None;
         for object in candidates {
@@ -61,15 +74,22 @@ where
                 Claim::Own => mine.push(object),
                 Claim::Ignore => {}
                 Claim::Release => {
-                    found(self.patch(&api, &*object, json!([{"$patch": "delete", "uid": self.owner.uid()}])).await)?;
+                    let mut metadata = json!({"ownerReferences": [{"$patch": "delete", "uid": self.owner.uid()}]});
+                    if let Some(finalizer) = finalizer {
+                        metadata["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
+                    }
+                    found(self.patch(&api, &*object, metadata).await)?;
                 }
                 Claim::Adopt => {
                     if may_adopt.is_none() {
                         may_adopt = Some(self.still_lives(context).await?);
                     }
                     if may_adopt == Some(true) {
-                        let reference = json!([controlled_by(self.owner)]);
-                        mine.extend(found(self.patch(&api, &*object, reference).await)?.map(Arc::new));
+                        let mut metadata = json!({"ownerReferences": [controlled_by(self.owner)]});
+                        if let Some(finalizer) = finalizer {
+                            metadata["finalizers"] = json!([finalizer]);
+                        }
+                        mine.extend(found(self.patch(&api, &*object, metadata).await)?.map(Arc::new));
                     }
                 }
             }
@@ -84,11 +104,12 @@ where
         Ok(live.is_some_and(|live| live.uid() == self.owner.uid() && !is_terminating(live.meta())))
     }
 
-    async fn patch<K>(&self, api: &Api<K>, object: &K, references: serde_json::Value) -> kube::Result<K>
+    async fn patch<K>(&self, api: &Api<K>, object: &K, mut metadata: serde_json::Value) -> kube::Result<K>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     {
-        let patch = json!({"metadata": {"uid": object.uid(), "ownerReferences": references}});
+        metadata["uid"] = object.uid().into();
+        let patch = json!({ "metadata": metadata });
         api.patch(&object.name_any(), &PatchParams::default(), &Patch::Strategic(patch)).await
     }
 }

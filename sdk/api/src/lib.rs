@@ -7,6 +7,7 @@ pub mod informer;
 pub mod labels;
 pub mod node_selector;
 pub mod quantity;
+pub mod schedule;
 pub mod selector;
 pub mod taints;
 

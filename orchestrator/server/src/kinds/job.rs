@@ -1,7 +1,9 @@
 //! Job: pods that run to completion. Its selector and labels are made here, so that no two jobs share a pod.
-//! The rules of its spec are in `job/rules.rs`, those of its policies in `job/policies.rs`.
+//! The rules of its spec are in `job/rules.rs`, those of its policies in `job/policies.rs`, how its
+//! status may change in `job/progress.rs`.
 
 mod policies;
+mod progress;
 mod rules;
 
 pub use rules::validate_spec;

@@ -185,7 +185,7 @@ fn validate_success_rule(rule: &Value, completions: i64, path: &str) -> Vec<Prob
 }
 
 /// How many indexes `1,3-5` names; they grow and stay below `completions`.
-fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
+pub fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
     let (mut last, mut total) = (None, 0);
     for interval in text.split(',').filter(|_| !text.is_empty()) {
         let limits: Vec<&str> = interval.split('-').collect();

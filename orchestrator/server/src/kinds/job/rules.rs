@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::policies;
 use super::{NAME_LABELS, UID_LABELS};
-use crate::kinds::json::{is_empty, is_set, items, keep, present, set, text};
+use super::{policies, progress};
+use crate::kinds::json::{is_empty, is_set, items, items_mut, keep, present, set, text};
 use crate::kinds::problem::immutable;
+use crate::kinds::table::count;
 use crate::kinds::{Problem, Scope, labels, metadata, names, pod_spec};
 
 const PARALLELISM_MAX: i64 = 100_000;
@@ -63,15 +64,19 @@ pub fn validate_update(new: &Value, old: &Value) -> Vec<Problem> {
     for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
         problems.extend(frozen(field));
     }
+    problems.extend(progress::validate_update(new, old));
     problems
 }
 
-/// The old template; where a suspended job that never started will run may still be decided.
+/// The old template; where the pods of a suspended job without any will run, and what they may use, may still be decided.
 fn movable(old: &Value, new: &Value) -> Value {
     let mut template = old["spec"]["template"].clone();
-    if old["spec"]["suspend"] != true || is_set(&old["status"]["startTime"]) {
+    let status = &old["status"];
+    let rests = !is_set(&status["startTime"]) || has_condition(status, "Suspended");
+    if old["spec"]["suspend"] != true || !rests || count(&status["active"]) > 0 {
         return template;
     }
+    keep_resources(&mut template, new);
     let affinity = new["spec"]["affinity"].clone();
     if let Some(spec) = present(&mut template, "spec") {
         for field in ["nodeSelector", "tolerations", "schedulingGates"] {
@@ -90,6 +95,21 @@ fn movable(old: &Value, new: &Value) -> Value {
         }
     }
     template
+}
+
+/// The resources of the containers that both have, in the same order.
+fn keep_resources(template: &mut Value, new: &Value) {
+    let Some(spec) = present(template, "spec") else { return };
+    for list in ["containers", "initContainers"] {
+        let wanted = items(&new["spec"][list]);
+        let names = |containers: &[Value]| containers.iter().map(|one| one["name"].clone()).collect::<Vec<_>>();
+        if names(items(&spec[list])) != names(wanted) {
+            continue;
+        }
+        for (container, wanted) in items_mut(spec, list).zip(wanted) {
+            keep(container, "resources", wanted);
+        }
+    }
 }
 
 /// A selector that was not the client's choice is as it was generated.

@@ -3,6 +3,7 @@
 use expect_test::expect;
 
 use super::checks::{becomes, refused, refused_update, row};
+use super::json;
 
 const TEMPLATE: &str = "template: {spec: {restartPolicy: Never, containers: [{name: c, image: 'i:1'}]}}";
 
@@ -195,6 +196,96 @@ fn what_of_a_job_may_change() {
         &job("suspend: true,"),
         "{spec: {template: {metadata: {annotations: {a: b}}, spec: {nodeSelector: {a: b}, affinity: {nodeAffinity: {}}}}}}",
         expect![[""]],
+    );
+}
+
+#[test]
+fn a_suspended_job_may_be_placed_anew() {
+    let changes = "{spec: {template: {spec: {nodeSelector: {a: b}, containers: [{name: c, image: 'i:1', resources: {limits: {cpu: 1}}}]}}}}";
+    let may = |spec: &str, status: &str| {
+        let (kind, old) = super::created(&job(spec));
+        let mut old = old;
+        super::checks::merge(&mut old, &serde_yaml_ng::from_str(&format!("{{status: {status}}}")).unwrap());
+        let mut new = old.clone();
+        super::checks::merge(&mut new, &serde_yaml_ng::from_str(changes).unwrap());
+        (kind.defaults)(&mut new);
+        (kind.validate_update)(&new, &old).is_empty()
+    };
+    let suspended = "conditions: [{type: Suspended, status: 'True'}], startTime: '2026-01-01T11:00:00Z'";
+    assert!(may("suspend: true,", "{}"));
+    assert!(may("suspend: true,", &format!("{{{suspended}}}")));
+    assert!(!may("suspend: true,", &format!("{{{suspended}, active: 1}}")));
+    assert!(!may("suspend: true,", "{startTime: '2026-01-01T11:00:00Z'}"));
+    assert!(!may("", "{}"));
+}
+
+// tidy: long because it is a table
+#[test]
+fn how_the_status_of_a_job_may_change() {
+    let check = |spec: &str, before: &str, after: &str, expected: expect_test::Expect| {
+        let (kind, mut old) = super::created(&job(spec));
+        let mut new = old.clone();
+        for (object, status) in [(&mut old, before), (&mut new, after)] {
+            json::set(object, "status", serde_yaml_ng::from_str(&format!("{{{status}}}")).unwrap());
+        }
+        expected.assert_eq(&super::checks::shown(&(kind.validate_update)(&new, &old)));
+    };
+    let times = "startTime: '2026-01-01T11:00:00Z', completionTime: '2026-01-01T11:00:05Z'";
+    let is = |kinds: &str| {
+        let each = kinds.split(' ').map(|kind| format!("{{type: {kind}, status: 'True'}}"));
+        format!("conditions: [{}]", each.collect::<Vec<_>>().join(", "))
+    };
+    let complete = format!("{times}, {}", is("SuccessCriteriaMet Complete"));
+    check("", "active: 1, ready: 1", "active: 2, ready: 1, failed: 1", expect![""]);
+    check("", "", &complete, expect![""]);
+    check(
+        "",
+        "active: 1",
+        &format!("active: 1, ready: 2, uncountedTerminatedPods: {{failed: [a, a], succeeded: ['']}}, {}", is("Failed")),
+        expect![[r#"
+            status.conditions: Invalid value: cannot set Failed=True condition without the FailureTarget=true condition
+            status.active: Invalid value: 1: active>0 is invalid for finished job
+            status.startTime: Required value: startTime is required for finished job
+            status.uncountedTerminatedPods: Invalid value: {"failed":["a","a"],"succeeded":[""]}: uncountedTerminatedPods needs to be empty for finished job
+            status.ready: Invalid value: 2: cannot set more ready pods than active
+            status.uncountedTerminatedPods.succeeded[0]: Invalid value: "": must not be empty
+            status.uncountedTerminatedPods.failed[1]: Duplicate value: "a"
+        "#]],
+    );
+    check(
+        "",
+        &format!("failed: 2, succeeded: 1, {complete}"),
+        "failed: 1, startTime: '2026-01-01T12:00:00Z', completionTime: '2026-01-01T11:00:09Z'",
+        expect![[r#"
+            status.conditions: Invalid value: cannot disable the terminal Complete=True condition
+            status.conditions: Invalid value: cannot disable the SuccessCriteriaMet=True condition
+            status.failed: Invalid value: 1: cannot decrease the failed counter
+            status.succeeded: Invalid value: 0: cannot decrease the succeeded counter
+            status.completionTime: Invalid value: "2026-01-01T11:00:09Z": completionTime cannot be set before startTime
+            status.completionTime: Invalid value: "2026-01-01T11:00:09Z": completionTime cannot be mutated
+            status.startTime: Required value: startTime cannot be removed for unsuspended job
+        "#]],
+    );
+    check("suspend: true,", "startTime: '2026-01-01T11:00:00Z'", "active: 0", expect![""]);
+    check(
+        "",
+        "",
+        "completedIndexes: '0', failedIndexes: ''",
+        expect![[r#"
+            status.completedIndexes: Invalid value: "0": cannot set non-empty completedIndexes when non-indexed completion mode
+            status.failedIndexes: Invalid value: "": cannot set non-null failedIndexes when backoffLimitPerIndex is null
+        "#]],
+    );
+    let indexed = "completionMode: Indexed, completions: 5, parallelism: 5, backoffLimitPerIndex: 1,";
+    check(indexed, "succeeded: 4", "succeeded: 2, completedIndexes: '0,3', failedIndexes: '1,2'", expect![""]);
+    check(
+        indexed,
+        "",
+        "completedIndexes: '0-3,7', failedIndexes: '2,4'",
+        expect![[r#"
+            status.completedIndexes: Invalid value: "0-3,7": error parsing completedIndexes: too large index: "7"
+            status.failedIndexes: Invalid value: "2,4": failedIndexes and completedIndexes overlap at index: 2
+        "#]],
     );
 }
 
