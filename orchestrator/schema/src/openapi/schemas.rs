@@ -64,8 +64,8 @@ impl Schemas {
 
     /// The sources have one list for all kinds, which says nothing of any.
     fn describe_list(&mut self, name: &str, kind: &str, plural: &str) {
-        let Some(schema) = self.schemas.get_mut(name) else {
-            return;
+        let Some(schema) = self.schemas.get_mut(name).filter(|schema| schema.get("description").is_none()) else {
+            return; // a subresource's word must not stand in for the kind's
         };
         schema["description"] = format!("{kind}List is a list of {kind}").into();
         for (name, property) in list_members(plural) {

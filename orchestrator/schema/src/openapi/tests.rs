@@ -109,6 +109,12 @@ fn custom_kinds_are_published_with_what_every_object_has() {
     assert_closed(&document);
     let widget = &document["components"]["schemas"]["com.example.v1.Widget"];
     assert_eq!(widget["properties"]["spec"]["properties"]["x"]["type"], "integer");
+    for (field, begin) in [("apiVersion", "APIVersion defines"), ("kind", "Kind is"), ("metadata", "Standard object's")]
+    {
+        assert!(widget["properties"][field]["description"].as_str().unwrap().starts_with(begin), "{widget}");
+    }
+    let list = &document["components"]["schemas"]["com.example.v1.WidgetList"];
+    assert!(list["properties"]["items"]["description"].as_str().unwrap().starts_with("List of widgets."), "{list}");
     let patch = &document["paths"]["/apis/example.com/v1/widgets/{name}"]["patch"];
     assert!(patch["requestBody"]["content"].get("application/strategic-merge-patch+json").is_none());
 }
