@@ -140,9 +140,8 @@ pub fn entries_in_force(incoming: &Value, live: &Value, subresource: &str) -> Va
 }
 
 /// The entries after a plain write: the writer owns what it changed, everybody loses what changed or went.
-/// `old` is `None` for a create. An object that did not change keeps its entries and their times. A write that clears
-/// them (`old_entries` is the empty list) leaves none; an object that never had any, as there was nothing to own when it
-/// was made, gets its first from whoever changes it.
+/// `old` is `None` for a create. An object that did not change keeps its entries and their times; one that has none
+/// gets none before somebody applies to it.
 /// Where nothing is known of the object its lists count as atomic.
 pub fn track_update<'s>(
     old: Option<&Value>,
@@ -154,8 +153,7 @@ pub fn track_update<'s>(
     let ty = shape.into();
     let comparison = changes(old, new, manager.subresource, ty);
     let mut entries = read(old_entries);
-    let are_cleared = entries.is_empty() && !old_entries.is_null();
-    if old.is_some() && (are_cleared || comparison.is_same()) {
+    if old.is_some() && (entries.is_empty() || comparison.is_same()) {
         return old_entries.clone();
     }
     let changed = comparison.added.union(&comparison.modified);
