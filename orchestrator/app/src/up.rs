@@ -57,6 +57,9 @@ pub struct Up {
     /// Ports for Services of type NodePort
     #[arg(long, default_value = "30000-32767")]
     pub service_node_port_range: String,
+    /// Declined, see `ARCHITECTURE.md`
+    #[arg(long, hide = true, value_name = "URL")]
+    pub datastore_endpoint: Option<String>,
     /// Parts to leave out: registry, scheduler, controllers, node
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub disable: Vec<String>,
@@ -102,6 +105,11 @@ impl Up {
 
     /// Checks every flag before anything listens.
     fn settings(&self) -> anyhow::Result<Settings> {
+        if self.datastore_endpoint.is_some() {
+            return Err(refuse(
+                "--datastore-endpoint: no external store is supported; the store is part of the program and needs no setting up",
+            ));
+        }
         for part in &self.disable {
             if !PARTS.contains(&part.as_str()) {
                 return Err(refuse(format!("--disable {part}: the parts are {}", PARTS.join(", "))));

@@ -55,8 +55,8 @@ pub struct Options {
     pub authority: Option<Arc<dyn SignRequests>>,
 }
 
-/// Runs all controllers until dropped. A controller that panics takes the others with it, so that nobody
-/// goes on with half of the cluster's promises kept.
+/// Runs all controllers until dropped. A controller that panics outside of its reconciler, of which a key can be tried
+/// again, takes the others with it, so that nobody goes on with half of the cluster's promises kept.
 pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     let reporter = Reporter { component: "kube-controller-manager".into(), instance: String::new() };
     let recorder = Recorder::start(client.clone(), reporter);

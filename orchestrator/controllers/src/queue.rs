@@ -11,9 +11,11 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use metrics::{Counter, Gauge, Histogram};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -22,6 +24,8 @@ use tokio::time::Instant;
 
 pub const BACKOFF_FIRST: Duration = Duration::from_millis(5);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(16 * 60);
+/// Users may name longer times than a clock can tell; who is early looks again.
+const DELAY_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// What names a thing to reconcile.
 pub trait Key: Clone + Eq + Ord + Hash + Debug + Send + Sync + 'static {}
@@ -108,7 +112,7 @@ impl<K: Key> Queue<K> {
 
     /// At the latest after this long; an earlier appointment stays.
     pub fn add_after(&self, key: K, delay: Duration) {
-        self.state.lock().add_at(key, Instant::now() + delay);
+        self.state.lock().add_at(key, Instant::now() + delay.min(DELAY_MAX));
         self.changed.notify_one();
     }
 
@@ -120,12 +124,7 @@ impl<K: Key> Queue<K> {
             tokio::select! {
                 () = self.changed.notified() => {}
                 () = sleep_until(next_due) => {}
-                Some(finished) = working.join_next() => {
-                    // A panic in a reconciler is a bug that must not hide.
-                    if let Err(error) = finished && error.is_panic() {
-                        std::panic::resume_unwind(error.into_panic());
-                    }
-                }
+                Some(_) = working.join_next() => {}
             }
         }
     }
@@ -144,8 +143,13 @@ impl<K: Key> Queue<K> {
             let (queue, reconciler) = (self.clone(), reconciler.clone());
             working.spawn(async move {
                 let begun = Instant::now();
-                let outcome = reconciler.reconcile(&key).await;
+                // One object that a reconciler stumbles over must not end all others' care, and again after each start.
+                let outcome = AssertUnwindSafe(reconciler.reconcile(&key)).catch_unwind().await;
                 queue.meters.works.record(begun.elapsed().as_secs_f64());
+                let outcome = outcome.unwrap_or_else(|_| {
+                    tracing::error!(queue = queue.name, ?key, "the reconciler panicked");
+                    Ok(Some(BACKOFF_MAX))
+                });
                 queue.done(key, outcome.map_err(|error| error.to_string()));
             });
         }
@@ -163,7 +167,7 @@ impl<K: Key> Queue<K> {
             Ok(after) => {
                 state.failures.remove(&key);
                 if let Some(after) = after {
-                    state.add_at(key, Instant::now() + after);
+                    state.add_at(key, Instant::now() + after.min(DELAY_MAX));
                 }
             }
             Err(error) => {
@@ -247,6 +251,7 @@ mod tests {
         type Error = String;
         async fn reconcile(&self, key: &String) -> Result<Option<Duration>, String> {
             let _ = self.seen.send((key.clone(), self.started.elapsed()));
+            assert_ne!(key, "panic");
             let mut failures = self.failures.lock();
             if *failures == 0 {
                 return Ok(None);
@@ -254,6 +259,24 @@ mod tests {
             *failures -= 1;
             Err("refused".into())
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_panics_comes_back_later_and_holds_nobody_up() {
+        let (seen, mut log) = mpsc::unbounded_channel();
+        let probe = Probe { seen, started: Instant::now(), failures: Mutex::new(0) };
+        let queue = Queue::new("probe");
+        queue.add("panic".to_owned());
+        queue.add_after("b".to_owned(), Duration::from_secs(1));
+        queue.add_after("never".to_owned(), Duration::MAX);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(queue.work(1, Arc::new(probe)));
+        let mut keys = Vec::new();
+        for _ in 0..3 {
+            let (key, at) = log.recv().await.expect("the queue works");
+            keys.push(format!("{key}@{}", at.as_secs()));
+        }
+        assert_eq!(keys, ["panic@0", "b@1", "panic@960"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,8 @@ use node::Node;
 pub const DEPTH_MAX: usize = 128;
 /// Upstream stops counting problems here.
 const PROBLEMS_MAX: usize = 100;
+/// YAML's scanner looks at every open flow bracket for each further one.
+const FLOW_DEPTH_MAX: usize = 1_000;
 
 /// A value and what strict decoding would hold against it.
 #[derive(Debug, Default, PartialEq)]
@@ -49,8 +51,24 @@ pub fn parse(bytes: &[u8], ty: Option<TypeRef>) -> Result<Parsed, ParseError> {
 /// The same for YAML, of which JSON is a part: bodies of type `application/yaml` and `application/apply-patch+yaml`.
 pub fn parse_yaml(bytes: &[u8], ty: Option<TypeRef>) -> Result<Parsed, ParseError> {
     let cx = Context::default();
+    if flow_depth(bytes) > FLOW_DEPTH_MAX {
+        return Err(ParseError::Syntax(format!("nested deeper than {FLOW_DEPTH_MAX}")));
+    }
     let value = Node::root(&cx, ty).deserialize(serde_yaml_ng::Deserializer::from_slice(bytes));
     cx.finish(value)
+}
+
+/// How many flow brackets are open at once at most. Brackets in texts count, too: no text has so many more that open.
+fn flow_depth(bytes: &[u8]) -> usize {
+    let depths = bytes.iter().scan(0_usize, |depth, byte| {
+        match byte {
+            b'[' | b'{' => *depth += 1,
+            b']' | b'}' => *depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        Some(*depth)
+    });
+    depths.max().unwrap_or(0)
 }
 
 /// The same rules for a value that came from a patch, from YAML or from protobuf.

@@ -180,7 +180,9 @@ fn readable(server: &Server, route: &Route, parts: &http::request::Parts, bytes:
     }
     let media = parts.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !media.starts_with("application/vnd.kubernetes.protobuf") {
-        return serde_json::from_slice(bytes).ok().or_else(|| serde_yaml_ng::from_slice(bytes).ok());
+        return serde_json::from_slice(bytes)
+            .ok()
+            .or_else(|| Some(amphipod_schema::parse_yaml(bytes, None).ok()?.value));
     }
     let asked = &route.attributes;
     let entry = server.catalog.load().registry.find(&asked.group, &asked.version, &asked.resource).cloned()?;

@@ -264,7 +264,7 @@ fn plan_again(old: &Value, options: &Options, before: i64) -> Step {
     let mut new = old.clone();
     let at: Option<Timestamp> = text(old, &["metadata", "deletionTimestamp"]).parse().ok();
     if let Some(at) = at {
-        mark_at(&mut new, wanted, at + SignedDuration::from_secs(wanted - before));
+        mark_at(&mut new, wanted, later(at, wanted.saturating_sub(before)));
     }
     Step::Keep(new)
 }
@@ -313,10 +313,15 @@ fn set_finalizers(value: &mut Value, finalizers: &[String]) {
 }
 
 fn mark(value: &mut Value, grace: i64, now: Timestamp) {
-    mark_at(value, grace, now + SignedDuration::from_secs(grace));
+    mark_at(value, grace, later(now, grace));
     if value["metadata"]["generation"].is_i64() || value["metadata"]["generation"].is_u64() {
         stamp::bump_generation(value);
     }
+}
+
+/// As late as time goes: a grace period may be longer.
+fn later(time: Timestamp, seconds: i64) -> Timestamp {
+    time.saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 fn mark_at(value: &mut Value, grace: i64, at: Timestamp) {

@@ -5,6 +5,7 @@
 pub mod analysis;
 pub mod authorizer;
 mod budget;
+mod nesting;
 mod operators;
 mod structs;
 mod values;
@@ -65,6 +66,7 @@ impl Expression {
         if source.chars().count() > SOURCE_CHARS_MAX {
             return Err(format!("expression is too long: at most {SOURCE_CHARS_MAX} characters"));
         }
+        nesting::check(source).map_err(|why| error_text(source, &why))?;
         let parser = Parser::new().max_recursion_depth(DEPTH_MAX).enable_optional_syntax(true);
         let tree = parser.parse(source).map_err(|errors| error_text(source, &errors.to_string()))?;
         let tree = structs::as_maps(tree).map_err(|why| error_text(source, &why))?;

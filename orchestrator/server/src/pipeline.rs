@@ -1,13 +1,15 @@
 //! The road of one request, in the order it is walked. Admission is the last stop and lives in the verbs
 //! (`create.rs`, `update.rs`, `delete.rs`): it needs the decoded object. Where the road leads is `resources.rs`.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use futures::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tower::ServiceBuilder;
 
 use crate::audit::{self, Authorized, Impersonated};
@@ -27,6 +29,7 @@ pub type Caller = Arc<Identity>;
 /// Every stop is a layer, the outermost first.
 pub fn pipeline(server: Server) -> Router {
     let road = ServiceBuilder::new()
+        .layer(from_fn(catch))
         .layer(from_fn_with_state(server.clone(), record))
         .layer(from_fn(compress))
         .layer(from_fn(indent))
@@ -38,6 +41,16 @@ pub fn pipeline(server: Server) -> Router {
         .layer(from_fn_with_state(server.clone(), limit))
         .layer(from_fn_with_state(server.clone(), authorize));
     Router::new().fallback(serve).with_state(server).layer(road)
+}
+
+/// A panic is a bug of ours, and no reason to leave the client or a controller in this process without an answer.
+async fn catch(request: Request, next: Next) -> Response {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(%method, path = uri.path(), "a request made the server panic");
+        let text = "This request caused apiserver to panic. Look in the logs for details.\n";
+        (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+    })
 }
 
 /// Reads the address once for everyone behind, and measures what was asked and how it ended.

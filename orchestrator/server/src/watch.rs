@@ -33,6 +33,8 @@ const INITIAL_BATCH: usize = 64;
 const BOOKMARK_SECONDS: u64 = 60;
 /// Without `timeoutSeconds` a watch lives between one and two of these.
 const LIFE_SECONDS: u64 = 1_800;
+/// Clients may ask for longer than a clock can tell.
+const LIFE_MAX: Duration = Duration::from_secs(365 * 86_400);
 
 pub async fn watch(call: Call, single: bool) -> Result<Response, Status> {
     if call.server.ending.is_cancelled() {
@@ -116,7 +118,7 @@ impl Watcher {
         Ok(Self {
             prefix: amphipod_store::Key::prefix(call.entry.id(), namespace),
             owes_initial_end: send_initial == Some(true),
-            ends: Instant::now() + life,
+            ends: Instant::now() + life.min(LIFE_MAX),
             sent_columns: false,
             lines: Vec::new(),
             told: told(call.kind()),

@@ -2,6 +2,7 @@
 //! conversion webhooks; aggregation dials the same way.
 
 mod lines;
+mod verify;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,9 +14,10 @@ use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -25,6 +27,7 @@ use crate::kinds::json::text;
 use crate::seams::Cluster;
 use crate::service_reference::ServiceReference;
 pub use lines::Lines;
+use verify::{Unverified, Verified};
 
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -209,65 +212,18 @@ pub fn config(trust: &Trust) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let mut roots = RootCertStore::empty();
-    if trust.authorities.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    for authority in CertificateDer::pem_slice_iter(&trust.authorities) {
-        roots.add(authority.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
-    }
-    let builder = builder.with_root_certificates(roots);
-    let mut config = match &trust.identity {
-        None => builder.with_no_client_auth(),
+    let verifier: Arc<dyn ServerCertVerifier> = match trust.skip_verification {
+        true => Arc::new(Unverified(provider)),
+        false => Arc::new(Verified::new(&trust.authorities, provider)?),
+    };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    match &trust.identity {
+        None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {
             let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
             let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| error.to_string())?;
             let chain = chain.map_err(|error| error.to_string())?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())?
+            builder.with_client_auth_cert(chain, key).map_err(|error| error.to_string())
         }
-    };
-    if trust.skip_verification {
-        config.dangerous().set_certificate_verifier(Arc::new(Unverified(provider)));
-    }
-    Ok(config)
-}
-
-/// For who asked for it by `insecureSkipTLSVerify`.
-#[derive(Debug)]
-struct Unverified(Arc<rustls::crypto::CryptoProvider>);
-
-impl rustls::client::danger::ServerCertVerifier for Unverified {
-    // tidy: wide because rustls asks so
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: rustls::pki_types::UnixTime,
-    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-        Ok(rustls::client::danger::ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &rustls::DigitallySignedStruct,
-    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

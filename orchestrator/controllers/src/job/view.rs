@@ -84,7 +84,7 @@ impl<'a> View<'a> {
     }
 
     fn count(&mut self) {
-        self.new_succeeded = self.tracked(|pod| has_succeeded(pod), Some(&self.uncounted_succeeded));
+        self.new_succeeded = self.tracked(has_succeeded, Some(&self.uncounted_succeeded));
         self.new_failed = self.tracked(|pod| has_failed(pod, self.spec), Some(&self.uncounted_failed));
         let counting = self.new_failed.iter().filter(|pod| judge(self.spec, pod).counts()).count();
         let counted = |count: Option<i32>| usize::try_from(count.unwrap_or(0)).unwrap_or(0);
@@ -96,7 +96,7 @@ impl<'a> View<'a> {
         let spec = self.spec;
         let written = |text: Option<&String>| Indexes::parse(text.map_or("", String::as_str), completions(spec));
         self.counted_indexes = written(self.status.completed_indexes.as_ref());
-        let succeeded = self.tracked(|pod| has_succeeded(pod), None);
+        let succeeded = self.tracked(has_succeeded, None);
         self.succeeded_indexes = self.counted_indexes.with(succeeded.iter().filter_map(|pod| index(pod)));
         self.succeeded = self.succeeded_indexes.total();
         let Some(limit) = spec.backoff_limit_per_index else { return };

@@ -98,7 +98,7 @@ fn keep(shape: &Shape, members: &BTreeMap<i32, Member>, steps: &mut Vec<Step>) -
 fn give_up(shape: &Shape, members: &BTreeMap<i32, Member>, steps: &mut Vec<Step>) -> bool {
     let surplus = || members.iter().rev().filter(|(ordinal, _)| !shape.ordinals.contains(ordinal));
     steps.extend(surplus().filter(|(_, member)| !member.settled).map(|(ordinal, _)| Step::Mend(*ordinal)));
-    let first_unavailable = surplus().filter(|(_, member)| member.is_unavailable()).last().map(|(ordinal, _)| ordinal);
+    let first_unavailable = surplus().rfind(|(_, member)| member.is_unavailable()).map(|(ordinal, _)| ordinal);
     for (ordinal, member) in surplus() {
         if shape.ordered && (member.terminating || (!member.available && Some(ordinal) != first_unavailable)) {
             return false;

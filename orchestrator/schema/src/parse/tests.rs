@@ -155,6 +155,7 @@ fn yaml_is_read_by_the_same_rules() {
     assert_eq!(parsed.value.to_string(), r#"{"metadata":{"name":"b"},"spec":{"overhead":{"cpu":"500m"}}}"#);
     assert_eq!(parsed.problems, [r#"unknown field "metadata.foo""#, r#"duplicate field "metadata.name""#]);
     assert!(matches!(parse_yaml(b"a: [", ty), Err(ParseError::Syntax(_))));
+    assert!(matches!(parse_yaml(&[b'['; 100_000], ty), Err(ParseError::Syntax(_))), "at once");
     assert!(matches!(parse_yaml(b"a: 1\n---\nb: 2\n", ty), Err(ParseError::Syntax(_))));
 }
 

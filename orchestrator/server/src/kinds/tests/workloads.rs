@@ -203,7 +203,6 @@ fn a_replication_controller_takes_selector_and_labels_from_its_template() {
                   securityContext: {}
                   terminationGracePeriodSeconds: 30
             status:
-              availableReplicas: 0
               replicas: 0
         "#]],
     );
