@@ -251,3 +251,20 @@ async fn who_asks_too_much_at_once_is_told_to_come_back() {
     let (status, _) = send(&server, "GET /api/v1/pods", Value::Null).await;
     assert_eq!(status, StatusCode::OK, "masters are not limited");
 }
+
+#[tokio::test]
+async fn times_beyond_every_clock_are_taken() {
+    const PODS: &str = "/api/v1/namespaces/d/pods";
+    let server = server().await;
+    let mut long = pod("long");
+    long["spec"]["terminationGracePeriodSeconds"] = i64::MAX.into();
+    long["spec"]["nodeName"] = "n".into();
+    long["metadata"]["finalizers"] = json!(["example.com/f"]);
+    check(&server, &format!("POST {PODS}"), long, expect!["201 Pod/long"]).await;
+    let (status, reply) = send(&server, &format!("DELETE {PODS}/long"), Value::Null).await;
+    assert_eq!((status.as_u16(), &reply["metadata"]["deletionTimestamp"]), (200, &json!("9999-12-30T22:00:00Z")));
+    let (status, _) = send(&server, &format!("DELETE {PODS}/long?gracePeriodSeconds=5"), Value::Null).await;
+    assert_eq!(status.as_u16(), 200);
+    let watched = request(&format!("GET {PODS}?watch=true&timeoutSeconds={}", u64::MAX), Vec::new());
+    assert_eq!(raw(&server, watched).await.status(), 200);
+}

@@ -237,22 +237,6 @@ async fn deletion_waits_for_finalizers_and_grace() {
 }
 
 #[tokio::test]
-async fn times_beyond_every_clock_are_taken() {
-    let server = server().await;
-    let mut long = pod("long");
-    long["spec"]["terminationGracePeriodSeconds"] = i64::MAX.into();
-    long["spec"]["nodeName"] = "n".into();
-    long["metadata"]["finalizers"] = json!(["example.com/f"]);
-    check(&server, &format!("POST {PODS}"), long, expect!["201 Pod/long"]).await;
-    let (status, reply) = send(&server, &format!("DELETE {PODS}/long"), Value::Null).await;
-    assert_eq!((status.as_u16(), &reply["metadata"]["deletionTimestamp"]), (200, &json!("9999-12-30T22:00:00Z")));
-    let (status, _) = send(&server, &format!("DELETE {PODS}/long?gracePeriodSeconds=5"), Value::Null).await;
-    assert_eq!(status.as_u16(), 200);
-    let watched = request(&format!("GET {PODS}?watch=true&timeoutSeconds={}", u64::MAX), Vec::new());
-    assert_eq!(raw(&server, watched).await.status(), 200);
-}
-
-#[tokio::test]
 async fn a_bound_pod_goes_when_its_node_says_so() {
     let server = server().await;
     send(&server, &format!("POST {PODS}"), pod("p")).await;
