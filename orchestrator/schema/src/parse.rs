@@ -50,7 +50,8 @@ pub fn parse(bytes: &[u8], ty: Option<TypeRef>) -> Result<Parsed, ParseError> {
 
 /// The same for YAML, of which JSON is a part: bodies of type `application/yaml` and `application/apply-patch+yaml`.
 pub fn parse_yaml(bytes: &[u8], ty: Option<TypeRef>) -> Result<Parsed, ParseError> {
-    let cx = Context::default();
+    // What is written out has no more values than bytes; aliases multiply them.
+    let cx = Context { values_left: Cell::new(bytes.len()), ..Context::default() };
     if flow_depth(bytes) > FLOW_DEPTH_MAX {
         return Err(ParseError::Syntax(format!("nested deeper than {FLOW_DEPTH_MAX}")));
     }
@@ -79,11 +80,18 @@ pub fn check(value: Value, ty: Option<TypeRef>) -> Result<Parsed, ParseError> {
 }
 
 /// What one pass collects on its way.
-#[derive(Default)]
 struct Context {
     problems: RefCell<Vec<String>>,
     failure: RefCell<Option<String>>,
     failed: Cell<bool>,
+    values_left: Cell<usize>,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        let (problems, failure, failed) = Default::default();
+        Self { problems, failure, failed, values_left: Cell::new(usize::MAX) }
+    }
 }
 
 impl Context {
@@ -95,6 +103,13 @@ impl Context {
                 problems.push(text);
             }
         }
+    }
+
+    /// One more value is read; false when that is one too many.
+    fn count(&self) -> bool {
+        let left = self.values_left.get().checked_sub(1);
+        self.values_left.set(left.unwrap_or(0));
+        left.is_some()
     }
 
     /// Remembers the text; serde's own error would carry a position that upstream's does not.

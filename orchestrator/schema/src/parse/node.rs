@@ -121,6 +121,9 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        if !self.cx.count() {
+            return Err(self.cx.fail("yaml: document contains excessive aliasing".to_owned()));
+        }
         deserializer.deserialize_any(self)
     }
 }

@@ -169,3 +169,14 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn aliases_multiply_no_document_beyond_its_length() {
+    let keys: Vec<String> = (0..100).map(|index| format!("k{index}: v")).collect();
+    let once = format!("a: &m {{{}}}\nb: *m\n", keys.join(", "));
+    let parsed = parse_yaml(once.as_bytes(), None).unwrap().value;
+    assert_eq!(parsed["a"], parsed["b"]);
+    let often: String = (0..100).map(|index| format!("c{index}: *m\n")).collect();
+    let error = parse_yaml((once + &often).as_bytes(), None).unwrap_err();
+    assert_eq!(error.to_string(), "yaml: document contains excessive aliasing");
+}
