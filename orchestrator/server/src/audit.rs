@@ -88,6 +88,7 @@ impl Audit {
         if let Some(log) = &self.log
             && log.try_send(event.clone()).is_err()
         {
+            metrics::counter!("apiserver_audit_error_total", "plugin" => "log").increment(1);
             tracing::error!("an event of the audit log is lost: it is too far behind");
         }
         self.offer(event);

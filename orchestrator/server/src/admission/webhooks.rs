@@ -5,7 +5,7 @@ mod ask;
 mod hook;
 
 use async_trait::async_trait;
-use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -19,6 +19,9 @@ use hook::{Hook, hooks};
 
 const MUTATING: &str = "admissionregistration.k8s.io/mutatingwebhookconfigurations";
 const VALIDATING: &str = "admissionregistration.k8s.io/validatingwebhookconfigurations";
+
+/// Each answer may be long.
+const ASKED_AT_ONCE: usize = 16;
 
 #[derive(Default)]
 pub struct MutatingWebhooks {
@@ -73,9 +76,10 @@ impl Admit for ValidatingWebhooks {
             return Ok(());
         }
         let Some(hooks) = self.hooks.get(request.cluster, VALIDATING, hooks) else { return Ok(()) };
-        let asked = join_all(hooks.iter().map(|hook| judge(hook, request))).await;
+        let asked: Vec<_> = hooks.iter().map(|hook| judge(hook, request)).collect();
+        let answers: Vec<_> = stream::iter(asked).buffered(ASKED_AT_ONCE).collect().await;
         let mut denied = None;
-        for answer in asked {
+        for answer in answers {
             match answer {
                 Ok(answer) => request.warnings.extend(answer.map(|answer| answer.warnings).unwrap_or_default()),
                 Err(mut status) => {
