@@ -289,7 +289,8 @@ pub fn start_loops(
     if settings.enabled("scheduler") {
         let client = server.client(identity("system:kube-scheduler"));
         let recorder = Recorder::start(client.clone(), reporter(amphipod_scheduler::NAME));
-        parts.run(amphipod_scheduler::run(client, informers.clone(), recorder, clock.clone()));
+        let options = amphipod_scheduler::Options { names: settings.scheduler_names.clone() };
+        parts.run(amphipod_scheduler::run(client, informers.clone(), recorder, clock.clone(), options));
     }
     if settings.enabled("controllers") {
         let client = server.client(identity("system:kube-controller-manager"));
