@@ -62,6 +62,8 @@ struct Attempt {
     began: Instant,
     volumes: Vec<String>,
     claims: Vec<ClaimKey>,
+    /// Whether it keeps others from being tried: not while volumes are made, which may take long.
+    counts: bool,
 }
 
 impl Scheduler {
@@ -91,6 +93,8 @@ impl Scheduler {
     }
 
     pub(crate) async fn run(mut self, (mut pods, mut news): (Changes<Pod>, News)) {
+        // Before any pod: else the first would find no node.
+        self.learn();
         loop {
             let is_ready = self.queue.is_ready() && self.bindings < BINDINGS_MAX;
             let wake = self.queue.wake_at();
@@ -152,10 +156,11 @@ impl Scheduler {
         self.snapshot.forget_nominee(&pod.uid().unwrap_or_default());
         self.snapshot.put_pod(&node, need.clone(), facts(&pod));
         self.happened(&Event::PodPlaced(&need));
-        self.bindings += 1;
+        let counts = plan.is_empty();
+        self.bindings += usize::from(counts);
         let (client, recorder) = (self.client.clone(), self.recorder(&pod));
         let bound_claims = self.sources.claims.clone();
-        let attempt = Attempt { turn, pod, began, volumes, claims };
+        let attempt = Attempt { turn, pod, began, volumes, claims, counts };
         self.writes.spawn(async move {
             let pod = &attempt.pod;
             let done = async {
@@ -280,8 +285,8 @@ impl Scheduler {
     fn written(&mut self, written: Result<Written, JoinError>) {
         match written {
             Ok(Written::Bound(attempt)) => {
-                self.bindings -= 1;
-                let Attempt { turn, pod, began, volumes, claims } = attempt;
+                let Attempt { turn, pod, began, volumes, claims, counts } = attempt;
+                self.bindings -= usize::from(counts);
                 self.snapshot.storage.take_back(&volumes, &claims);
                 self.measures.attempted(scheduler_name(&pod), Outcome::Scheduled, began.elapsed());
                 self.measures.bound(turn.attempts, turn.since.elapsed());
@@ -293,8 +298,8 @@ impl Scheduler {
     }
 
     fn not_bound(&mut self, attempt: Attempt, failure: &Failure) {
-        self.bindings -= 1;
-        let Attempt { turn, pod, began, volumes, claims } = attempt;
+        let Attempt { turn, pod, began, volumes, claims, counts } = attempt;
+        self.bindings -= usize::from(counts);
         self.snapshot.storage.take_back(&volumes, &claims);
         self.measures.attempted(scheduler_name(&pod), Outcome::Error, began.elapsed());
         if let Some(placed) = self.snapshot.remove_pod(&pod.uid().unwrap_or_default()) {

@@ -153,6 +153,21 @@ impl Scheduler {
         self.happened(&Event::Driver);
     }
 
+    /// Everything but pods, as it is now.
+    pub(crate) fn learn(&mut self) {
+        let all = [
+            Said::Node(Change::Resynced),
+            Said::Claim(Change::Resynced),
+            Said::Volume(Change::Resynced),
+            Said::Class(Change::Resynced),
+            Said::Driver(Change::Resynced),
+            Said::CsiNode(Change::Resynced),
+            Said::Capacity(Change::Resynced),
+            Said::Namespace(Change::Resynced),
+        ];
+        all.into_iter().for_each(|said| self.hear(said));
+    }
+
     fn namespace_changed(&mut self, change: Change<Namespace>) {
         let counts = &mut self.snapshot.counts;
         match change {
