@@ -183,3 +183,16 @@ impl Candidates {
         self.position = Some(snapshot.position());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::enough;
+
+    #[test]
+    fn large_clusters_are_sampled_as_upstream_samples_them() {
+        let cases = [(0, 1), (10, 10), (99, 99), (100, 100), (250, 120), (1_000, 420), (5_000, 500), (20_000, 1_000)];
+        for (nodes, expected) in cases {
+            assert_eq!(enough(nodes), expected, "{nodes}");
+        }
+    }
+}

@@ -45,11 +45,12 @@ pub struct Scheduler {
     bindings: usize,
     /// Preemptions so far: each begins to look elsewhere.
     preemptions: usize,
+    /// For whom nobody could be pushed out, at which position of the snapshot, and what was said.
+    in_vain: Option<(usize, Arc<Need>, String)>,
 }
 
 /// How a write of ours ended.
 enum Written {
-    /// The pod has its volumes, or needs none; what it gets bound next.
     Bound(Attempt),
     NotBound(Attempt, Failure),
     Told,
@@ -89,6 +90,7 @@ impl Scheduler {
             writes: JoinSet::new(),
             bindings: 0,
             preemptions: 0,
+            in_vain: None,
         }
     }
 
@@ -209,7 +211,18 @@ impl Scheduler {
         self.tell(key, pod, Told { reason: "Unschedulable", message, nominated });
     }
 
-    fn look_for_victims(&mut self, uid: &str, need: &Need, why: &Unschedulable) -> Result<Victims, String> {
+    fn look_for_victims(&mut self, uid: &str, need: &Arc<Need>, why: &Unschedulable) -> Result<Victims, String> {
+        self.preemptions += 1;
+        let position = self.snapshot.position();
+        // Pods that ask the same come in masses; nothing has changed since the last of them.
+        if let Some((at, whose, said)) = &self.in_vain
+            && *at == position
+            && Arc::ptr_eq(whose, need)
+            && self.snapshot.nomination(uid).is_none()
+        {
+            self.measures.preempted(None);
+            return Err(said.clone());
+        }
         let outlook = Outlook::of(need, &mut self.snapshot);
         let wanted = match need.mounts.is_empty() {
             true => None,
@@ -219,9 +232,9 @@ impl Scheduler {
         let might_help = need.preempts && !why.resolvable.is_empty() && self.snapshot.has_below(need.priority);
         let budgets = if might_help { self.sources.budgets.list() } else { Vec::new() };
         let budgets: Vec<Budget> = budgets.iter().map(|budget| Budget::of(budget)).collect();
-        self.preemptions += 1;
         let found = preempt(&asked, why, &mut self.snapshot, &budgets, self.preemptions);
         self.measures.preempted(found.as_ref().ok().map(|victims| victims.pods.len()));
+        self.in_vain = found.as_ref().err().map(|said| (position, need.clone(), said.clone()));
         found
     }
 

@@ -94,3 +94,56 @@ impl Siblings {
 fn entry(namespace: &str, key: &str, value: &str) -> String {
     format!("{namespace}/{key}={value}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amphipod_api::{RawEvent, Source};
+    use futures::StreamExt as _;
+    use futures::stream::BoxStream;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    /// Objects by plural, listed once.
+    struct Listed(Vec<(&'static str, Value)>);
+
+    impl Source for Listed {
+        fn list_and_watch(&self, _: &str, _: &str, plural: &str, _: Option<&str>) -> BoxStream<'static, RawEvent> {
+            let own = self.0.iter().filter(|(kind, _)| *kind == plural);
+            let listed = own.map(|(_, object)| RawEvent::Listed(object.to_string().into()));
+            let events = std::iter::once(RawEvent::Restarted).chain(listed).chain([RawEvent::Synced]);
+            futures::stream::iter(events.collect::<Vec<_>>()).chain(futures::stream::pending()).boxed()
+        }
+    }
+
+    fn pod(labels: Value, owner: Option<(&str, &str)>, spec: Value) -> Pod {
+        let owners: Vec<Value> = owner
+            .iter()
+            .map(|(kind, name)| json!({"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": name, "controller": true}))
+            .collect();
+        let metadata = json!({"name": "p", "namespace": "n", "labels": labels, "ownerReferences": owners});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
+    }
+
+    #[tokio::test]
+    async fn owners_and_services_say_who_belongs_together() {
+        let metadata = |name: &str| json!({"name": name, "namespace": "n"});
+        let spec = json!({"selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {}}});
+        let informers = Informers::new(Arc::new(Listed(vec![
+            ("services", json!({"metadata": metadata("web"), "spec": {"selector": {"app": "web", "tier": "front"}}})),
+            ("services", json!({"metadata": metadata("none"), "spec": {}})),
+            ("replicasets", json!({"metadata": metadata("web-1"), "spec": spec})),
+        ])));
+        let siblings = Siblings::start(&informers).await;
+        let nothing = || json!({"containers": []});
+        let pairs = |pairs: Value| Some(Selector::pairs(&serde_json::from_value(pairs).unwrap()));
+        let web = || json!({"app": "web", "hash": "1"});
+        assert_eq!(siblings.of(&pod(web(), None, nothing())), None);
+        assert_eq!(siblings.of(&pod(web(), Some(("ReplicaSet", "web-1")), nothing())), pairs(json!({"app": "web"})));
+        let served = json!({"app": "web", "tier": "front"});
+        assert_eq!(siblings.of(&pod(served.clone(), None, nothing())), pairs(served.clone()));
+        let spread = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"});
+        let says_itself = json!({"containers": [], "topologySpreadConstraints": [spread]});
+        assert_eq!(siblings.of(&pod(served, None, says_itself)), None);
+    }
+}
