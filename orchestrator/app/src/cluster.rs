@@ -112,6 +112,7 @@ impl Cluster {
         }
         let facts = amphipod_server::bootstrap::Settings {
             service_address: address::service_ip(&networks),
+            service_network: networks.service.to_string(),
             api_addresses: vec![networks.cluster.first().into()],
             api_port: api.port(),
             client_authority: certificates.authority_pem().to_owned(),
@@ -123,7 +124,7 @@ impl Cluster {
         settings.data.note(API_ADDRESS, &url)?;
         report.line(format!("API server at {url}"));
         let registry = control::registry(&settings, &mut parts).await?;
-        let informers = control::start_loops(&server, &settings, &certificates, &mut parts);
+        let informers = control::start_loops(&server, (&settings, &node), &certificates, &mut parts);
         let has_node = settings.enabled("node");
         if has_node {
             let parent = node::Parent { settings: &settings, server: &server, relay: &relay, network, informers };

@@ -17,6 +17,7 @@ mod endpoint_slice;
 mod endpoint_slice_mirroring;
 mod endpoints;
 mod finished_jobs;
+mod flow_schemas;
 mod garbage;
 mod hash;
 mod history;
@@ -47,6 +48,7 @@ pub use context::Clock;
 use context::Context;
 
 /// What the controllers must be told.
+#[derive(Clone)]
 pub struct Options {
     pub clock: Clock,
     /// PEM text of the certificate that pods trust the API by.
@@ -75,6 +77,7 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     controllers.spawn(endpoint_slice_mirroring::run(context.clone()));
     controllers.spawn(endpoints::run(context.clone()));
     controllers.spawn(finished_jobs::run(context.clone()));
+    controllers.spawn(flow_schemas::run(context.clone()));
     controllers.spawn(garbage::run(context.clone()));
     controllers.spawn(job::run(context.clone()));
     controllers.spawn(namespace::run(context.clone()));
