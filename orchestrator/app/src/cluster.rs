@@ -55,6 +55,8 @@ pub struct Settings {
     pub service_cidr: Option<String>,
     pub node_ports: (u16, u16),
     pub disabled: Vec<String>,
+    /// Whose pods are scheduled, by `spec.schedulerName`.
+    pub scheduler_names: Vec<String>,
     pub access: Access,
 }
 

@@ -63,6 +63,9 @@ pub struct Up {
     /// Parts to leave out: registry, scheduler, controllers, node
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub disable: Vec<String>,
+    /// Schedule pods that name this scheduler; may be repeated
+    #[arg(long, value_name = "NAME", default_value = amphipod_scheduler::NAME)]
+    pub scheduler_name: Vec<String>,
     #[command(flatten)]
     pub access: Flags,
     /// What to log to stderr: error, warn, info, debug, or a filter like `amphipod_server=debug`
@@ -133,6 +136,7 @@ impl Up {
             service_cidr: self.service_cidr.clone(),
             node_ports: port_range(&self.service_node_port_range)?,
             disabled: self.disable.clone(),
+            scheduler_names: self.scheduler_name.clone(),
             access: self.access.read()?,
         })
     }

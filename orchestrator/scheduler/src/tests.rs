@@ -1,28 +1,116 @@
-//! Tables of pods and nodes against the scheduler's decision, and the property that classes decide the same.
+//! Tables of pods and nodes against the scheduler's decision. Facts are upstream's; what it scores is computed by hand.
+
+mod affinity;
+mod fit;
+mod naive;
+mod nodes;
+mod preemption;
+mod scores;
+mod spread;
+mod volumes;
 
 use std::sync::Arc;
 
-use expect_test::{Expect, expect};
+use expect_test::Expect;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::classes::Classes;
-use crate::need::Need;
-use crate::schedule::schedule;
-use crate::snapshot::Snapshot;
+use crate::need::{Need, Selector};
+use crate::snapshot::{Facts, Snapshot};
+use crate::watch::facts;
 
+/// A cluster in a test.
+#[derive(Default)]
+struct Cluster {
+    snapshot: Snapshot,
+    classes: Classes,
+    count: usize,
+}
+
+impl Cluster {
+    fn of(nodes: impl IntoIterator<Item = Node>) -> Self {
+        let mut cluster = Self::default();
+        nodes.into_iter().for_each(|node| cluster.snapshot.put_node(&node));
+        cluster
+    }
+
+    /// A pod that is there already.
+    fn holds(mut self, node: &str, whole: Value) -> Self {
+        self.place(node, whole);
+        self
+    }
+
+    fn place(&mut self, node: &str, whole: Value) -> String {
+        self.count += 1;
+        let mut pod = pod(whole);
+        pod.metadata.uid.get_or_insert_with(|| format!("placed-{}", self.count));
+        let uid = pod.metadata.uid.clone().unwrap();
+        self.snapshot.put_pod(node, Arc::new(Need::of(&pod)), facts(&pod));
+        uid
+    }
+
+    /// The node's name, or what the pod is told.
+    fn decide(&mut self, need: &Need) -> String {
+        match self.classes.schedule("incoming", need, &mut self.snapshot) {
+            Ok(slot) => self.snapshot.at(slot).name.clone(),
+            Err(why) => why.to_string(),
+        }
+    }
+
+    fn check(&mut self, whole: Value, expected: Expect) {
+        let said = self.decide(&Need::of(&pod(whole)));
+        expected.assert_eq(&said);
+    }
+
+    /// Places so many pods one after another. How many each node got, in the order of nodes.
+    fn spread(&mut self, whole: Value, pods: usize) -> Vec<usize> {
+        let need = Arc::new(Need::of(&pod(whole)));
+        self.spread_need(&need, pods)
+    }
+
+    fn spread_need(&mut self, need: &Arc<Need>, pods: usize) -> Vec<usize> {
+        let mut counts = vec![0; self.snapshot.slots() as usize];
+        for _ in 0..pods {
+            self.count += 1;
+            let Ok(slot) = self.classes.schedule("incoming", need, &mut self.snapshot) else { break };
+            counts[slot as usize] += 1;
+            let name = self.snapshot.at(slot).name.clone();
+            let facts = Facts { uid: format!("spread-{}", self.count), ..Facts::default() };
+            self.snapshot.put_pod(&name, need.clone(), facts);
+        }
+        counts
+    }
+}
+
+/// A node of two cores in the zone of its first letter; `extra` is merged into it.
 fn node(name: &str, extra: Value) -> Node {
-    let mut node = json!({"metadata": {"name": name, "labels": {"zone": name}},
-        "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "10"}}});
+    let zone = &name[..1];
+    let mut node = json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": zone}},
+        "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "pods": "10"}},
+    });
     merge(&mut node, extra);
     serde_json::from_value(node).unwrap()
 }
 
-fn pod(spec: Value) -> Pod {
-    let mut whole = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}});
-    merge(&mut whole["spec"], spec);
-    serde_json::from_value(whole).unwrap()
+fn plain(name: &str) -> Node {
+    node(name, json!({}))
+}
+
+/// `whole` is merged into a pod of one container.
+fn pod(whole: Value) -> Pod {
+    let mut pod = json!({"metadata": {"name": "p", "namespace": "default"}, "spec": {"containers": [{"name": "c"}]}});
+    merge(&mut pod, whole);
+    serde_json::from_value(pod).unwrap()
+}
+
+fn spec(spec: Value) -> Value {
+    json!({ "spec": spec })
+}
+
+fn labelled(labels: Value, spec: Value) -> Value {
+    json!({"metadata": {"labels": labels}, "spec": spec})
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -34,159 +122,14 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
+fn requesting(requests: Value) -> Value {
+    json!({"containers": [{"name": "c", "resources": {"requests": requests}}]})
+}
+
 fn cpu(amount: &str) -> Value {
-    json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": amount}}}]})
+    requesting(json!({ "cpu": amount }))
 }
 
-/// Where the pod goes on these nodes, or what it is told.
-fn check(nodes: &[Node], spec: Value, expected: Expect) {
-    let mut snapshot = Snapshot::default();
-    nodes.iter().for_each(|node| snapshot.put_node(node));
-    let decision = schedule(&Need::of(&pod(spec)), &snapshot);
-    expected.assert_eq(&decision.unwrap_or_else(|refused| refused.to_string()));
-}
-
-fn three() -> [Node; 3] {
-    let tainted = json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}});
-    [node("a", json!({})), node("b", tainted), node("c", json!({"spec": {"unschedulable": true}}))]
-}
-
-#[test]
-fn the_only_node_that_fits_is_taken() {
-    check(&three(), json!({}), expect!["a"]);
-}
-
-#[test]
-fn every_reason_is_counted() {
-    check(
-        &three(),
-        cpu("3"),
-        expect![
-            "0/3 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable."
-        ],
-    );
-}
-
-#[test]
-fn without_nodes_it_says_so() {
-    check(&[], json!({}), expect!["no nodes available to schedule pods"]);
-}
-
-#[test]
-fn labels_and_affinity_choose() {
-    check(
-        &three(),
-        json!({"nodeSelector": {"zone": "nowhere"}}),
-        expect![
-            "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable."
-        ],
-    );
-    let required = |expression: Value| {
-        json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
-            {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}}})
-    };
-    let two = [node("a", json!({})), node("b", json!({}))];
-    check(&two, required(json!({"key": "zone", "operator": "In", "values": ["b"]})), expect!["b"]);
-    check(&two, required(json!({"key": "zone", "operator": "NotIn", "values": ["a"]})), expect!["b"]);
-    let preferred = json!({"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution":
-        [{"weight": 10, "preference": {"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}}]}}});
-    check(&two, preferred, expect!["b"]);
-}
-
-#[test]
-fn tolerations_open_taints() {
-    let only_tainted = [three()[1].clone()];
-    let tolerating = |toleration: Value| json!({"tolerations": [toleration]});
-    check(&only_tainted, tolerating(json!({"key": "k", "value": "v", "effect": "NoSchedule"})), expect!["b"]);
-    check(&only_tainted, tolerating(json!({"operator": "Exists"})), expect!["b"]);
-    let refused = expect!["0/1 nodes are available: 1 node(s) had untolerated taint(s)."];
-    check(&only_tainted, tolerating(json!({"key": "k", "value": "other"})), refused);
-}
-
-#[test]
-fn init_containers_count_where_they_need_more() {
-    let spec = json!({"initContainers": [{"name": "i", "resources": {"requests": {"cpu": "1500m"}}}],
-        "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]});
-    assert_eq!(Need::of(&pod(spec)).requests["cpu"], 1_500);
-    let sidecar = json!({"initContainers": [{"name": "i", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1"}}}],
-        "containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]});
-    assert_eq!(Need::of(&pod(sidecar)).requests["cpu"], 2_000);
-}
-
-#[test]
-fn pods_take_room_ports_and_give_them_back() {
-    let mut snapshot = Snapshot::default();
-    snapshot.put_node(&node("a", json!({})));
-    let web = Need::of(&pod(json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}],
-        "resources": {"requests": {"cpu": "1500m"}}}]})));
-    snapshot.put_pod("u1", "a", Arc::new(web.clone()));
-    let refused = schedule(&web, &snapshot).unwrap_err().to_string();
-    expect!["0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."]
-        .assert_eq(&refused);
-    assert!(snapshot.remove_pod("u1"));
-    assert_eq!(schedule(&web, &snapshot).unwrap(), "a");
-    assert!(!snapshot.remove_pod("u1"));
-}
-
-#[test]
-fn load_spreads_over_equal_nodes() {
-    let mut snapshot = Snapshot::default();
-    ["a", "b", "c"].iter().for_each(|name| snapshot.put_node(&node(name, json!({}))));
-    let (mut classes, need) = (Classes::default(), Arc::new(Need::of(&pod(cpu("100m")))));
-    let mut counts = std::collections::BTreeMap::new();
-    for uid in 0..9 {
-        let name = classes.schedule(&need, &snapshot).unwrap();
-        snapshot.put_pod(&uid.to_string(), &name, need.clone());
-        *counts.entry(name).or_insert(0) += 1;
-    }
-    assert_eq!(counts.values().copied().collect::<Vec<_>>(), [3, 3, 3]);
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    Node(u8, u8),
-    NodeGone(u8),
-    Pod(u8, u8),
-    PodGone(u8),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        (0..6u8, 0..4u8).prop_map(|(name, shape)| Step::Node(name, shape)),
-        (0..6u8).prop_map(Step::NodeGone),
-        (0..20u8, 0..3u8).prop_map(|(uid, size)| Step::Pod(uid, size)),
-        (0..20u8).prop_map(Step::PodGone),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn classes_decide_as_the_full_look_does(steps in prop::collection::vec(step(), 1..120)) {
-        let (mut snapshot, mut classes) = (Snapshot::default(), Classes::default());
-        let needs: Vec<_> = ["0", "300m", "1"].map(|amount| Arc::new(Need::of(&pod(cpu(amount))))).into();
-        for step in steps {
-            match step {
-                Step::Node(name, shape) => {
-                    let extra = match shape {
-                        0 => json!({"spec": {"unschedulable": true}}),
-                        1 => json!({"spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}}),
-                        2 => json!({"status": {"allocatable": {"cpu": "8"}}}),
-                        _ => json!({}),
-                    };
-                    snapshot.put_node(&node(&name.to_string(), extra));
-                }
-                Step::NodeGone(name) => snapshot.remove_node(&name.to_string()),
-                Step::Pod(uid, size) => {
-                    let need = &needs[size as usize];
-                    if let Ok(name) = classes.schedule(need, &snapshot) {
-                        snapshot.put_pod(&uid.to_string(), &name, need.clone());
-                    }
-                }
-                Step::PodGone(uid) => _ = snapshot.remove_pod(&uid.to_string()),
-            }
-            for need in &needs {
-                prop_assert_eq!(classes.schedule(need, &snapshot), schedule(need, &snapshot));
-            }
-        }
-    }
+fn siblings(labels: Value) -> Option<Selector> {
+    Some(Selector::pairs(&serde_json::from_value(labels).unwrap()))
 }

@@ -36,6 +36,14 @@ const STORE_SECONDS: &[f64] = &[
 ];
 const ADMISSION_SECONDS: &[f64] = &[0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
 const QUEUE_SECONDS: &[f64] = &[1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 50.0, 100.0, 500.0, 1_000.0];
+const SCHEDULING_SECONDS: &[f64] =
+    &[0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384];
+const WAITING_SECONDS: &[f64] = &[
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36,
+    1_310.72, 2_621.44, 5_242.88,
+];
+const FEW: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0];
+const MORE: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
 const BYTES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 /// Plain paths that have a name of their own.
 const PAGES: &[&str] = &["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
@@ -48,6 +56,10 @@ pub fn recorder() -> Result<PrometheusBuilder, BuildError> {
         (Matcher::Prefix("apiserver_admission_".to_owned()), ADMISSION_SECONDS),
         (Matcher::Prefix("workqueue_".to_owned()), QUEUE_SECONDS),
         (Matcher::Full("apiserver_response_sizes".to_owned()), BYTES),
+        (Matcher::Full("scheduler_pod_scheduling_attempts".to_owned()), FEW),
+        (Matcher::Full("scheduler_preemption_victims".to_owned()), MORE),
+        (Matcher::Full("scheduler_pod_scheduling_sli_duration_seconds".to_owned()), WAITING_SECONDS),
+        (Matcher::Prefix("scheduler_".to_owned()), SCHEDULING_SECONDS),
     ]
     .into_iter()
     .try_fold(PrometheusBuilder::new(), |builder, (names, buckets)| builder.set_buckets_for_metric(names, buckets))

@@ -309,9 +309,13 @@ pub fn start_loops(
     if settings.enabled("scheduler") {
         let client = server.client(identity("system:kube-scheduler"));
         let recorder = Recorder::start(client.clone(), reporter(amphipod_scheduler::NAME));
+        let options = amphipod_scheduler::Options { names: settings.scheduler_names.clone() };
         let candidate = candidate("kube-scheduler", (&client, &recorder), node);
         let (informers, clock) = (informers.clone(), clock.clone());
-        let work = move || amphipod_scheduler::run(client.clone(), informers.clone(), recorder.clone(), clock.clone());
+        let work = move || {
+            let (client, informers, recorder) = (client.clone(), informers.clone(), recorder.clone());
+            amphipod_scheduler::run(client, informers, recorder, clock.clone(), options.clone())
+        };
         parts.lead(candidate, work);
     }
     if settings.enabled("controllers") {

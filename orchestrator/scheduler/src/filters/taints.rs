@@ -2,11 +2,13 @@
 
 use amphipod_api::taints::tolerates;
 
+use super::Refusal;
 use crate::need::Need;
+use crate::plugins::Plugin;
 use crate::snapshot::NodeState;
 
-pub fn filter(need: &Need, node: &NodeState) -> Vec<String> {
+pub fn filter(need: &Need, node: &NodeState) -> Option<Refusal> {
     let hard = node.taints.iter().filter(|taint| taint.effect != "PreferNoSchedule");
     let mut untolerated = hard.filter(|taint| !need.tolerations.iter().any(|toleration| tolerates(toleration, taint)));
-    untolerated.next().map(|_| "node(s) had untolerated taint(s)".to_owned()).into_iter().collect()
+    untolerated.next().map(|_| Refusal::for_good(Plugin::TaintToleration, "node(s) had untolerated taint(s)"))
 }

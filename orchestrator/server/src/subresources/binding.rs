@@ -83,5 +83,9 @@ fn bound(old: &Value, binding: &Value, (node, now): (&str, &str)) -> Value {
     conditions
         .push(json!({ "type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now }));
     pod["status"]["conditions"] = conditions.into();
+    // What it waited for has come true.
+    if let Some(status) = pod["status"].as_object_mut() {
+        status.remove("nominatedNodeName");
+    }
     pod
 }
