@@ -189,6 +189,10 @@ impl Shell {
     /// Those expressions that make one text.
     fn computed(&mut self, expression: &ParameterExpr, io: &Io) -> Result<String, Stop> {
         use ParameterExpr as E;
+        if let Some((parameter, pattern, cut)) = removal(expression) {
+            let pattern = self.pattern(pattern.as_deref().unwrap_or_default(), io)?;
+            return Ok(cut.of(&self.value(parameter)?, &pattern).to_owned());
+        }
         Ok(match expression {
             E::AssignDefaultValues { parameter: Parameter::Named(name), indirect: false, test_type, default_value } => {
                 if !self.is_set(&Parameter::Named(name.clone()), test_type) {
@@ -205,41 +209,8 @@ impl Shell {
                 self.value(parameter)?
             }
             E::ParameterLength { parameter, indirect: false } => self.value(parameter)?.chars().count().to_string(),
-            E::RemoveSmallestSuffixPattern { parameter, indirect: false, pattern } => {
-                self.cut(parameter, pattern, io, |value| starts(value).rev().collect(), false)?
-            }
-            E::RemoveLargestSuffixPattern { parameter, indirect: false, pattern } => {
-                self.cut(parameter, pattern, io, |value| starts(value).collect(), false)?
-            }
-            E::RemoveSmallestPrefixPattern { parameter, indirect: false, pattern } => {
-                self.cut(parameter, pattern, io, |value| starts(value).collect(), true)?
-            }
-            E::RemoveLargestPrefixPattern { parameter, indirect: false, pattern } => {
-                self.cut(parameter, pattern, io, |value| starts(value).rev().collect(), true)?
-            }
             _ => return Err(Stop::Refused("${…}: not in this shell".to_owned())),
         })
-    }
-
-    /// The value without the first of these ends (or beginnings) that the pattern fits.
-    fn cut(
-        &mut self,
-        parameter: &Parameter,
-        pattern: &Option<String>,
-        io: &Io,
-        places: impl Fn(&str) -> Vec<usize>,
-        is_prefix: bool,
-    ) -> Result<String, Stop> {
-        let value = self.value(parameter)?;
-        let pattern = self.pattern(pattern.as_deref().unwrap_or_default(), io)?;
-        for at in places(&value) {
-            let (before, after) = value.split_at(at);
-            let (cut, kept) = if is_prefix { (before, after) } else { (after, before) };
-            if glob::matches(&pattern, cut) {
-                return Ok(kept.to_owned());
-            }
-        }
-        Ok(value)
     }
 
     fn alternative(&mut self, word: Option<&str>, quoted: bool, fields: &mut Fields, io: &Io) -> Result<(), Stop> {
@@ -321,7 +292,32 @@ fn named(parameter: &Parameter) -> String {
     }
 }
 
-/// Where characters begin, and the end.
-fn starts(value: &str) -> impl DoubleEndedIterator<Item = usize> {
-    (0..=value.len()).filter(move |at| value.is_char_boundary(*at))
+/// What `#`, `##`, `%` and `%%` take away.
+struct Cut {
+    is_prefix: bool,
+    is_longest: bool,
+}
+
+impl Cut {
+    fn of<'a>(&self, value: &'a str, pattern: &str) -> &'a str {
+        let mut places: Vec<usize> = (0..=value.len()).filter(|at| value.is_char_boundary(*at)).collect();
+        if self.is_prefix == self.is_longest {
+            places.reverse();
+        }
+        let parts = places.into_iter().map(|at| value.split_at(at));
+        let mut parts = parts.map(|(before, after)| if self.is_prefix { (before, after) } else { (after, before) });
+        parts.find(|(cut, _)| glob::matches(pattern, cut)).map_or(value, |(_, kept)| kept)
+    }
+}
+
+fn removal(expression: &ParameterExpr) -> Option<(&Parameter, &Option<String>, Cut)> {
+    use ParameterExpr as E;
+    let (parameter, pattern, is_prefix, is_longest) = match expression {
+        E::RemoveSmallestSuffixPattern { parameter, indirect: false, pattern } => (parameter, pattern, false, false),
+        E::RemoveLargestSuffixPattern { parameter, indirect: false, pattern } => (parameter, pattern, false, true),
+        E::RemoveSmallestPrefixPattern { parameter, indirect: false, pattern } => (parameter, pattern, true, false),
+        E::RemoveLargestPrefixPattern { parameter, indirect: false, pattern } => (parameter, pattern, true, true),
+        _ => return None,
+    };
+    Some((parameter, pattern, Cut { is_prefix, is_longest }))
 }

@@ -31,7 +31,10 @@ pub fn sh(shell: &mut Shell, words: &[String], io: &Io) -> Outcome {
     if let Some((name, arguments)) = rest.split_first() {
         (inner.name, inner.arguments) = (name.clone(), arguments.to_vec());
     }
-    shell.subshell(|_| inner.run(&script, io))
+    match inner.subshell(|inner| inner.run(&script, io)) {
+        Err(Stop::Refused(text)) => misused(io, "sh", &text),
+        outcome => outcome,
+    }
 }
 
 fn read_text(shell: &Shell, file: &str) -> Result<String, Stop> {
@@ -62,7 +65,7 @@ pub fn exec(shell: &mut Shell, words: &[String], io: &Io) -> Outcome {
 /// `command -v name` says where a tool is; `command name …` runs it.
 pub fn command(shell: &mut Shell, words: &[String], io: &Io) -> Outcome {
     match words {
-        [flag, name] if flag == "-v" => {
+        [flag, name, ..] if flag == "-v" => {
             let is_known = shell.functions.contains_key(name) || find(name).is_some();
             if is_known {
                 io.say(&format!("{name}\n"));

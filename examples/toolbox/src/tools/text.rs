@@ -50,7 +50,7 @@ pub fn cat(shell: &mut Shell, words: &[String], io: &Io) -> Outcome {
 }
 
 /// `-n 3`, `-n3`, `-3`; what else is named. `-f` comes as a `true`.
-fn count<'a>(words: &'a [String]) -> Option<(usize, bool, Vec<String>)> {
+fn count(words: &[String]) -> Option<(usize, bool, Vec<String>)> {
     let (mut count, mut follows, mut names) = (10, false, Vec::new());
     let mut words = words.iter();
     while let Some(word) = words.next() {
