@@ -42,11 +42,14 @@ fi
 
 say "format"
 cargo fmt --all --check
+cargo fmt --manifest-path examples/toolbox/Cargo.toml --check
 
 say "build and test"
 # The end-to-end tests run the program itself, which `cargo test` alone does not build.
 cargo build --workspace --all-targets --locked
 cargo test --workspace --all-targets --locked
+# An example is a workspace of its own.
+cargo test --manifest-path examples/toolbox/Cargo.toml --locked --target-dir target/guests
 
 say "lints"
 cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -37,6 +37,12 @@ pub fn probe_wasm() -> PathBuf {
     guest(&BUILT, "tests/guests/probe", "probe.wasm")
 }
 
+/// A shell and its tools, built once for all tests.
+pub fn toolbox_wasm() -> PathBuf {
+    static BUILT: Once = Once::new();
+    guest(&BUILT, "examples/toolbox", "toolbox.wasm")
+}
+
 fn guest(built: &Once, folder: &str, file: &str) -> PathBuf {
     let target = root().join("target/guests");
     built.call_once(|| {

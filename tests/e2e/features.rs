@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, amphipod, checked, kubectl_path, probe_wasm, root};
+use crate::cluster::{Cluster, amphipod, checked, kubectl_path, probe_wasm, root, toolbox_wasm};
 use script::{Row, Step};
 
 /// Rows of the whole table; those not written here are not served yet.
@@ -39,6 +39,7 @@ impl Stage {
         let image = cluster.push("hello:v1", &root().join("examples/hello/hello.wasm"));
         let second = cluster.push("hello:v2", &root().join("examples/hello/hello.wasm"));
         let probe = cluster.push("probe:v1", &probe_wasm());
+        let toolbox = cluster.push("toolbox:v1", &toolbox_wasm());
         let folders = [kubectl_path(), amphipod()].map(|program| program.parent().unwrap().display().to_string());
         let path = format!("{}:{}", folders.join(":"), std::env::var("PATH").unwrap_or_default());
         let words = vec![
@@ -50,6 +51,7 @@ impl Stage {
             ("IMAGE", image),
             ("IMAGE2", second),
             ("PROBE", probe),
+            ("TOOLBOX", toolbox),
         ];
         Self { cluster, words }
     }
