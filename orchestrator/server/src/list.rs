@@ -89,11 +89,7 @@ async fn start(call: &Call) -> Result<(Arc<dyn Snapshot>, Option<Key>), Status> 
     };
     match call.server.store.snapshot_at(revision) {
         Ok(snapshot) => Ok((snapshot, Some(after))),
-        Err(Error::Expired { .. }) => {
-            let mut status = Status::expired(TOO_OLD);
-            status.proceed = Some(token(call, -1, &after));
-            Err(status)
-        }
+        Err(Error::Expired { .. }) => Err(Status::expired(TOO_OLD).proceeding(token(call, -1, &after))),
         Err(error) => Err(Status::store(error, call.kind(), "")),
     }
 }

@@ -18,11 +18,16 @@ pub struct Status {
     pub reason: Cow<'static, str>,
     pub message: String,
     pub details: Option<Value>,
-    /// What was to be said before it was refused.
-    pub warnings: Vec<String>,
-    /// `metadata.continue` of an expired list.
-    pub proceed: Option<String>,
     pub retry_after_seconds: Option<u32>,
+    /// Few have any of it.
+    pub aside: Option<Box<Aside>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Aside {
+    /// `metadata.continue` of an expired list.
+    proceed: Option<String>,
+    warnings: Vec<String>,
 }
 
 /// More of a node's refusal is of no use to anyone.
@@ -32,7 +37,25 @@ const MODIFIED: &str = "the object has been modified; please apply your changes 
 impl Status {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         let (reason, message) = (reason.into(), message.into());
-        Self { code, reason, message, details: None, warnings: Vec::new(), proceed: None, retry_after_seconds: None }
+        Self { code, reason, message, details: None, retry_after_seconds: None, aside: None }
+    }
+
+    /// What was to be said before it was refused.
+    pub fn warned(mut self, warnings: Vec<String>) -> Self {
+        if !warnings.is_empty() || self.aside.is_some() {
+            self.aside.get_or_insert_default().warnings = warnings;
+        }
+        self
+    }
+
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        self.aside.as_mut().map(|aside| std::mem::take(&mut aside.warnings)).unwrap_or_default()
+    }
+
+    /// Where an expired list may go on.
+    pub fn proceeding(mut self, token: String) -> Self {
+        self.aside.get_or_insert_default().proceed = Some(token);
+        self
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
@@ -294,8 +317,8 @@ impl Status {
     /// The Status object itself.
     pub fn to_json(&self) -> Value {
         let mut metadata = json!({});
-        if let Some(proceed) = &self.proceed {
-            metadata["continue"] = proceed.as_str().into();
+        if let Some(proceed) = self.aside.as_ref().and_then(|aside| aside.proceed.as_deref()) {
+            metadata["continue"] = proceed.into();
         }
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
@@ -315,7 +338,7 @@ impl IntoResponse for Status {
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        warn(&mut response, &self.warnings);
+        warn(&mut response, self.aside.as_ref().map_or(&[], |aside| &aside.warnings));
         response
     }
 }

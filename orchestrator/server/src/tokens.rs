@@ -420,15 +420,8 @@ fn other_uid(storage: &str, name: &str, uid: &str) -> Status {
         "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
     );
     let message = format!("Operation cannot be fulfilled on {storage} \"{name}\": {why}");
-    Status {
-        code: 409,
-        reason: "Conflict".into(),
-        warnings: Vec::new(),
-        message,
-        details: Some(json!({"name": name, "kind": storage})),
-        proceed: None,
-        retry_after_seconds: None,
-    }
+    let details = Some(json!({"name": name, "kind": storage}));
+    Status { details, ..Status::apply_conflict(message, Vec::new()) }
 }
 
 fn seconds_text(seconds: i64) -> String {

@@ -62,8 +62,8 @@ pub async fn confirm(server: &Server, request: &mut AdmissionRequest<'_>) -> Res
 /// What plug-ins warned of is said even when the request is refused.
 fn warned(mut status: Status, request: &mut AdmissionRequest<'_>) -> Status {
     let mut warnings = std::mem::take(&mut request.warnings);
-    warnings.append(&mut status.warnings);
-    Status { warnings, ..status }
+    warnings.append(&mut status.take_warnings());
+    status.warned(warnings)
 }
 
 /// One transaction that changes an object of this kind; `operation` is `create`, `update` or `delete`.

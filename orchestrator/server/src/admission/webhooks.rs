@@ -83,7 +83,7 @@ impl Admit for ValidatingWebhooks {
             match answer {
                 Ok(answer) => request.warnings.extend(answer.map(|answer| answer.warnings).unwrap_or_default()),
                 Err(mut status) => {
-                    request.warnings.append(&mut status.warnings);
+                    request.warnings.append(&mut status.take_warnings());
                     denied.get_or_insert(status);
                 }
             }

@@ -132,7 +132,7 @@ impl Question {
 fn verdict(response: &Value, hook: &Hook) -> Result<Answer, Status> {
     let warnings = items(&response["warnings"]).iter().map(|warning| text(warning).to_owned()).collect();
     if response["allowed"] != true {
-        return Err(Status { warnings, ..denied(&response["status"], &hook.name) });
+        return Err(denied(&response["status"], &hook.name).warned(warnings));
     }
     let patch = text(&response["patch"]);
     let patch = if patch.is_empty() { None } else { STANDARD.decode(patch).ok() };
