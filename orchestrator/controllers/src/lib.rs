@@ -20,6 +20,7 @@ mod finished_jobs;
 mod garbage;
 mod hash;
 mod history;
+mod horizontal_pod_autoscaler;
 mod job;
 mod latest;
 mod namespace;
@@ -76,6 +77,7 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     controllers.spawn(endpoints::run(context.clone()));
     controllers.spawn(finished_jobs::run(context.clone()));
     controllers.spawn(garbage::run(context.clone()));
+    controllers.spawn(horizontal_pod_autoscaler::run(context.clone()));
     controllers.spawn(job::run(context.clone()));
     controllers.spawn(namespace::run(context.clone()));
     controllers.spawn(node_lifecycle::run(context.clone()));

@@ -55,6 +55,7 @@ mod tap;
 pub mod tokens;
 mod twins;
 mod update;
+pub mod usage;
 mod versions;
 mod watch;
 mod webhook_client;
