@@ -191,6 +191,7 @@ fn the_top_level_is_the_map() {
         "Cargo.toml",
         "LICENSE",
         "README.md",
+        "docs",
         "examples",
         "host",
         "orchestrator",

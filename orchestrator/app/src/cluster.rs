@@ -110,6 +110,7 @@ impl Cluster {
         }
         let facts = amphipod_server::bootstrap::Settings {
             service_address: address::service_ip(&networks),
+            service_network: networks.service.to_string(),
             api_addresses: vec![networks.cluster.first().into()],
             api_port: api.port(),
             client_authority: certificates.authority_pem().to_owned(),
@@ -121,7 +122,7 @@ impl Cluster {
         settings.data.note(API_ADDRESS, &url)?;
         report.line(format!("API server at {url}"));
         let registry = control::registry(&settings, &mut parts).await?;
-        let informers = control::start_loops(&server, &settings, &certificates, &mut parts);
+        let informers = control::start_loops(&server, (&settings, &node), &certificates, &mut parts);
         node::simulate(&server, &relay, informers.clone(), &mut parts);
         let has_node = settings.enabled("node");
         if has_node {

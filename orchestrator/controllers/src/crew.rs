@@ -1,11 +1,12 @@
 //! The pods of an owner: which are its own, making more of them, ending some. What was written and is not shown yet
-//! (`pending`) is counted in, so that nobody creates or deletes twice. ReplicaSets, StatefulSets and DaemonSets keep one.
+//! (`pending`) is counted in, so that nobody creates or deletes twice. ReplicaSets, StatefulSets, DaemonSets
+//! and Jobs keep one.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use amphipod_api::Informer;
-use amphipod_api::informer::Object;
+use amphipod_api::informer::{Object, ObjectKey};
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
@@ -34,6 +35,7 @@ pub struct Crew {
     context: Context,
     pods: Informer<Pod>,
     pending: Pending,
+    mark: Option<&'static str>,
 }
 
 impl Crew {
@@ -43,17 +45,34 @@ impl Crew {
             None => vec![pod.metadata.namespace.clone().unwrap_or_default()],
             Some(_) => Vec::new(),
         });
-        Self { context, pods, pending: Pending::default() }
+        Self { context, pods, pending: Pending::default(), mark: None }
     }
 
-    /// Call with every pod that the informer shows, whatever happened to it.
-    pub fn seen(&self, owner: &str, pod: &Pod) {
-        self.pending.seen(owner, pod);
+    /// What is adopted gets this finalizer, what is released loses it.
+    pub fn marked(self, finalizer: &'static str) -> Self {
+        Self { mark: Some(finalizer), ..self }
+    }
+
+    /// Call with every pod that the informer shows: whom of these owners it concerns (`Pending::concerned`).
+    pub fn concerned<K: Object>(
+        &self,
+        pod: &Pod,
+        owners: (&str, &Informer<K>),
+        takes: impl Fn(&K) -> bool,
+    ) -> Vec<ObjectKey> {
+        self.pending.concerned(pod, owners, takes)
     }
 
     /// The owner ends: what was written for it is nobody's matter any more.
     pub fn forget(&self, owner: &str) {
         self.pending.forget(owner);
+    }
+
+    /// What may be the owner's: its pods, and those of its namespace that nobody owns.
+    pub fn candidates<O: Owner>(&self, owner: &O) -> Vec<Arc<Pod>> {
+        let mut candidates = self.pods.owned_by(owner.meta().uid.as_deref().unwrap_or_default());
+        candidates.extend(self.pods.indexed(ORPHANS, &owner.namespace().unwrap_or_default()));
+        candidates
     }
 
     /// The owner's pods as they are once everything written so far is visible: those that were told to end bear a
@@ -65,10 +84,9 @@ impl Crew {
         fits: impl Fn(&Pod) -> bool + Send,
     ) -> kube::Result<Vec<Arc<Pod>>> {
         let uid = owner.meta().uid.as_deref().unwrap_or_default();
-        let mut candidates = self.pods.owned_by(uid);
-        let orphans = self.pods.indexed(ORPHANS, &owner.namespace().unwrap_or_default());
-        candidates.extend(orphans.into_iter().filter(|pod| fits(pod)));
-        let mut pods = Claimer { owner, selector }.claim(&self.context, candidates).await?;
+        let mut candidates = self.candidates(owner);
+        candidates.retain(|pod| controller_of(&pod.metadata).is_some() || fits(pod));
+        let mut pods = Claimer { owner, selector }.claim_marked(&self.context, candidates, self.mark).await?;
         let known: HashSet<_> = pods.iter().filter_map(|pod| pod.uid()).collect();
         for (pod, unseen_for) in self.pending.unseen(uid) {
             if known.contains(pod.metadata.uid.as_deref().unwrap_or_default()) {
@@ -103,31 +121,38 @@ impl Crew {
         Ok(created)
     }
 
-    /// Deletes one pod if it is still the same; it counts as ending from now on.
-    pub async fn delete_one<O: Owner>(&self, owner: &O, pod: &Pod) -> kube::Result<()> {
+    /// Deletes one pod if it is still the same; it counts as ending from now on. False when it was gone.
+    pub async fn delete_one<O: Owner>(&self, owner: &O, pod: &Pod) -> kube::Result<bool> {
         let api: Api<Pod> = self.context.namespaced(&owner.namespace().unwrap_or_default());
-        delete(&api, &pod.name_any(), pod.uid()).await?;
+        let was_there = delete(&api, &pod.name_any(), pod.uid()).await?;
         self.pending.deleted(owner.meta().uid.as_deref().unwrap_or_default(), pod.uid().unwrap_or_default());
-        Ok(())
+        Ok(was_there)
     }
 
     /// Creates pods and tells of each. Doubles from one, so that a template which the API refuses costs one refusal,
-    /// then keeps `WRITES_MAX` under way.
-    pub async fn create<O: Owner>(&self, owner: &O, mut pods: impl Iterator<Item = Pod> + Send) -> kube::Result<()> {
-        let mut batch = 1;
+    /// then keeps `WRITES_MAX` under way. Gives how many there are now, and why not all.
+    pub async fn create<O: Owner>(
+        &self,
+        owner: &O,
+        mut pods: impl Iterator<Item = Pod> + Send,
+    ) -> (usize, kube::Result<()>) {
+        let (mut created, mut batch) = (0, 1);
         loop {
             let size = if batch < WRITES_MAX { batch } else { usize::MAX };
             let next: Vec<Pod> = pods.by_ref().take(size).collect();
             if next.is_empty() {
-                return Ok(());
+                return (created, Ok(()));
             }
             let creating = next.into_iter().map(|pod| self.create_told(owner, pod));
             let mut creating = futures::stream::iter(creating).buffer_unordered(WRITES_MAX);
             let mut refused = Ok(());
             while let Some(result) = creating.next().await {
+                created += usize::from(result.is_ok());
                 refused = refused.and(result);
             }
-            refused?;
+            if refused.is_err() {
+                return (created, refused);
+            }
             batch *= 2;
         }
     }
@@ -149,17 +174,20 @@ impl Crew {
         }
     }
 
-    /// Deletes pods and tells of each.
-    pub async fn delete<O: Owner>(&self, owner: &O, pods: Vec<Arc<Pod>>) -> kube::Result<()> {
+    /// Deletes pods, a burst at the most, and tells of each. Gives those that are gone or going, and why not all.
+    pub async fn delete<O: Owner>(&self, owner: &O, pods: Vec<Arc<Pod>>) -> (Vec<Arc<Pod>>, kube::Result<()>) {
         let deleting = pods.into_iter().take(BURST_MAX);
         let deleting = deleting.map(|pod| async move { (self.delete_one(owner, &pod).await, pod) });
         let mut deleting = futures::stream::iter(deleting).buffer_unordered(WRITES_MAX);
-        let mut refused = Ok(());
+        let (mut deleted, mut refused) = (Vec::new(), Ok(()));
         while let Some((result, pod)) = deleting.next().await {
             match result {
-                Ok(()) => {
-                    let message = format!("Deleted pod: {}", pod.name_any());
-                    self.context.recorder.normal(owner, "SuccessfulDelete", message);
+                Ok(was_there) => {
+                    if was_there {
+                        let message = format!("Deleted pod: {}", pod.name_any());
+                        self.context.recorder.normal(owner, "SuccessfulDelete", message);
+                    }
+                    deleted.push(pod);
                 }
                 Err(error) => {
                     let message = format!("Error deleting: {}", reason(&error));
@@ -168,6 +196,6 @@ impl Crew {
                 }
             }
         }
-        refused
+        (deleted, refused)
     }
 }

@@ -27,7 +27,7 @@ use crate::crew::{BURST_MAX, Crew};
 use crate::hash::template_hash;
 use crate::history::{Draft, History, duplicates, owner_key, snapshot, surplus};
 use crate::on_node::node_of;
-use crate::pods::{available_in, controller_of, is_available, is_ready, is_terminal, is_terminating, phase};
+use crate::pods::{available_in, is_available, is_ready, is_terminal, is_terminating, phase};
 use crate::queue::{Queue, Reconcile};
 use backoff::Backoff;
 use daemon::REVISION;
@@ -69,20 +69,8 @@ pub async fn run(context: Context) {
 
 impl DaemonSets {
     fn wake_owner(&self, pod: &Pod, queue: &Queue<ObjectKey>) {
-        let namespace = pod.namespace().unwrap_or_default();
-        match controller_of(&pod.metadata) {
-            Some(owner) if owner.kind == KIND => {
-                self.crew.seen(&owner.uid, pod);
-                queue.add((namespace, owner.name.clone()));
-            }
-            Some(_) => {}
-            None => {
-                let sets = self.sets.in_namespace(&namespace);
-                let labels = pod.metadata.labels.as_ref();
-                let wants = |set: &&Arc<DaemonSet>| selector::matches(&set.spec.selector, labels);
-                sets.iter().filter(wants).for_each(|set| queue.add(key_of(&set.metadata)));
-            }
-        }
+        let takes = |set: &DaemonSet| selector::matches(&set.spec.selector, pod.metadata.labels.as_ref());
+        self.crew.concerned(pod, (KIND, &self.sets), takes).into_iter().for_each(|key| queue.add(key));
     }
 
     /// A node that only reports its health concerns nobody here.
@@ -174,8 +162,9 @@ impl DaemonSets {
         let wait = self.end(set, &mut steps);
         let delete = steps.delete.iter().filter_map(|name| pods.get(name).cloned()).collect();
         let create = steps.create.iter().take(BURST_MAX).map(|node| daemon::pod(set, hash, node));
-        let created = self.crew.create(set, create).await;
-        self.crew.delete(set, delete).await.and(created).map(|()| wait)
+        let (_, created) = self.crew.create(set, create).await;
+        let (_, deleted) = self.crew.delete(set, delete).await;
+        deleted.and(created).map(|()| wait)
     }
 
     /// Pods that ended go when their time has come.

@@ -36,13 +36,12 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::context::{Context, difference, follow};
+use crate::crew::Crew;
 use crate::latest::Latest;
-use crate::pending::Pending;
-use crate::pods::{controller_of, is_terminating};
 use crate::queue::{Queue, Reconcile};
 use account::{Account, account, settle};
 use backoff::Record;
-use member::is_tracked;
+use member::FINALIZER;
 use orphans::{Orphans, is_orphan};
 use plan::{Step, plan};
 use verdict::{COMPLETE, verdict};
@@ -55,16 +54,13 @@ const WORKERS: usize = 16;
 const ORPHAN_WORKERS: usize = 4;
 /// Changes of pods within this time are one pass.
 const BATCH: Duration = Duration::from_millis(100);
-/// An index of pods without a controller, by namespace.
-const ORPHANS: &str = "orphans";
 const MANAGER: &str = "kubernetes.io/job-controller";
 
 struct Jobs {
     context: Context,
     jobs: Informer<Job>,
     pods: Informer<Pod>,
-    /// Pods created and deleted.
-    pending: Pending,
+    crew: Crew,
     latest: Latest<Job>,
     released: Released,
     /// By uid.
@@ -74,10 +70,7 @@ struct Jobs {
 pub async fn run(context: Context) {
     let context = context.signed_by("job-controller");
     let (jobs, pods) = (context.informers.of::<Job>(), context.informers.of::<Pod>());
-    pods.index(ORPHANS, |pod| match controller_of(&pod.metadata) {
-        None => vec![pod.metadata.namespace.clone().unwrap_or_default()],
-        Some(_) => Vec::new(),
-    });
+    let crew = Crew::new(context.clone(), pods.clone()).marked(FINALIZER);
     tokio::join!(jobs.synced(), pods.synced());
     let (queue, orphans) = (Queue::new("job"), Queue::new("job_orphan_pod"));
     let freeing = Arc::new(Orphans { context: context.clone(), jobs: jobs.clone(), pods: pods.clone() });
@@ -85,7 +78,7 @@ pub async fn run(context: Context) {
         context,
         jobs: jobs.clone(),
         pods: pods.clone(),
-        pending: Pending::default(),
+        crew,
         latest: Latest::default(),
         released: Released::default(),
         records: Mutex::default(),
@@ -124,27 +117,16 @@ impl Jobs {
         if is_orphan(pod, &self.jobs) {
             orphans.add(key_of(&pod.metadata));
         }
-        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        match controller_of(&pod.metadata) {
-            Some(owner) if owner.kind == "Job" => {
-                self.pending.seen(&owner.uid, pod);
-                queue.add_after((namespace, owner.name.clone()), BATCH);
-            }
-            Some(_) => {}
-            None => {
-                let labels = pod.metadata.labels.as_ref();
-                for job in self.jobs.in_namespace(&namespace) {
-                    let selector = job.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-                    if selector.is_some_and(|selector| amphipod_api::selector::matches(selector, labels)) {
-                        queue.add_after(key_of(&job.metadata), BATCH);
-                    }
-                }
-            }
-        }
+        let takes = |job: &Job| {
+            let selector = job.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+            selector.is_some_and(|selector| amphipod_api::selector::matches(selector, pod.metadata.labels.as_ref()))
+        };
+        let concerned = self.crew.concerned(pod, ("Job", &self.jobs), takes);
+        concerned.into_iter().for_each(|key| queue.add_after(key, BATCH));
     }
 
     fn forget(&self, uid: &str) {
-        self.pending.forget(uid);
+        self.crew.forget(uid);
         self.latest.forget(uid);
         self.released.forget(uid);
         self.records.lock().remove(uid);
@@ -232,21 +214,4 @@ impl Reconcile<ObjectKey> for Jobs {
         applied?;
         Ok(wait.into_iter().chain(deadline).min())
     }
-}
-
-/// As the Job's pods are once everything written so far is visible.
-fn shown(pod: Arc<Pod>, was_deleted: bool, was_released: bool, now: jiff::Timestamp) -> Arc<Pod> {
-    let is_stale = (was_deleted && !is_terminating(&pod.metadata)) || (was_released && is_tracked(&pod));
-    if !is_stale {
-        return pod;
-    }
-    let mut pod = (*pod).clone();
-    if was_deleted {
-        let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now);
-        pod.metadata.deletion_timestamp.get_or_insert(now);
-    }
-    if was_released {
-        pod.metadata.finalizers.get_or_insert_default().retain(|finalizer| finalizer != member::FINALIZER);
-    }
-    Arc::new(pod)
 }

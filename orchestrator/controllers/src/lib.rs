@@ -17,6 +17,7 @@ mod endpoint_slice;
 mod endpoint_slice_mirroring;
 mod endpoints;
 mod finished_jobs;
+mod flow_schemas;
 mod garbage;
 mod hash;
 mod history;
@@ -48,6 +49,7 @@ pub use context::Clock;
 use context::Context;
 
 /// What the controllers must be told.
+#[derive(Clone)]
 pub struct Options {
     pub clock: Clock,
     /// PEM text of the certificate that pods trust the API by.
@@ -76,6 +78,7 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     controllers.spawn(endpoint_slice_mirroring::run(context.clone()));
     controllers.spawn(endpoints::run(context.clone()));
     controllers.spawn(finished_jobs::run(context.clone()));
+    controllers.spawn(flow_schemas::run(context.clone()));
     controllers.spawn(garbage::run(context.clone()));
     controllers.spawn(horizontal_pod_autoscaler::run(context.clone()));
     controllers.spawn(job::run(context.clone()));

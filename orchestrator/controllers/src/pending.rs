@@ -5,10 +5,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use amphipod_api::Informer;
+use amphipod_api::informer::{Object, ObjectKey, key_of};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::pods::controller_of;
 
 /// After this the API is asked whether an unseen pod is still there.
 pub const UNSEEN_MAX: Duration = Duration::from_secs(5);
@@ -42,7 +45,29 @@ impl Pending {
         self.of(owner, |writes| writes.deleted.insert(uid));
     }
 
-    /// Call with every pod that the informer shows, whatever happened to it.
+    /// Call with every pod that the informer shows, whatever happened to it. Gives whom it concerns: its owner of this
+    /// kind or, where nobody owns it, those of its namespace that would take it.
+    pub fn concerned<K: Object>(
+        &self,
+        pod: &Pod,
+        (kind, owners): (&str, &Informer<K>),
+        takes: impl Fn(&K) -> bool,
+    ) -> Vec<ObjectKey> {
+        let namespace = pod.namespace().unwrap_or_default();
+        match controller_of(&pod.metadata) {
+            Some(owner) if owner.kind == kind => {
+                self.seen(&owner.uid, pod);
+                vec![(namespace, owner.name.clone())]
+            }
+            Some(_) => Vec::new(),
+            None => {
+                let owners = owners.in_namespace(&namespace);
+                owners.iter().filter(|owner| takes(owner)).map(|owner| key_of(owner.meta())).collect()
+            }
+        }
+    }
+
+    /// The informer shows it, or the API knows nothing of it.
     pub fn seen(&self, owner: &str, pod: &Pod) {
         let Some(uid) = &pod.metadata.uid else { return };
         if let Some(writes) = self.owners.lock().get_mut(owner) {

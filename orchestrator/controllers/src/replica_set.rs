@@ -51,22 +51,9 @@ async fn replicate<K: Replicated>(context: Context) {
 
 impl<K: Replicated> Replicator<K> {
     fn wake_owner(&self, pod: &Pod, queue: &Queue<ObjectKey>) {
-        let namespace = pod.metadata.namespace.clone().unwrap_or_default();
-        match controller_of(&pod.metadata) {
-            Some(owner) if owner.kind == K::KIND => {
-                self.crew.seen(&owner.uid, pod);
-                queue.add((namespace, owner.name.clone()));
-            }
-            Some(_) => {}
-            None => {
-                for set in self.sets.in_namespace(&namespace) {
-                    let labels = pod.metadata.labels.as_ref();
-                    if amphipod_api::selector::matches(&set.selector(), labels) {
-                        queue.add(key_of(set.meta()));
-                    }
-                }
-            }
-        }
+        let labels = pod.metadata.labels.as_ref();
+        let takes = |set: &K| amphipod_api::selector::matches(&set.selector(), labels);
+        self.crew.concerned(pod, (K::KIND, &self.sets), takes).into_iter().for_each(|key| queue.add(key));
     }
 
     async fn apply(&self, set: &K, step: Step) -> kube::Result<()> {
@@ -75,9 +62,9 @@ impl<K: Replicated> Replicator<K> {
             Step::Create { missing } => {
                 let template = set.template().cloned().unwrap_or_default();
                 let pods = (0..missing.min(BURST_MAX)).map(|_| from_template(&template, set));
-                self.crew.create(set, pods).await
+                self.crew.create(set, pods).await.1
             }
-            Step::Delete { surplus } => self.crew.delete(set, surplus).await,
+            Step::Delete { surplus } => self.crew.delete(set, surplus).await.1,
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::context::{Context, follow, write_status};
 use crate::crew::Crew;
 use crate::hash::revision_hash;
 use crate::history::{Draft, History, owner_key, snapshot, surplus};
-use crate::pods::{controller_of, is_available, is_terminal, is_terminating, phase};
+use crate::pods::{is_available, is_terminal, is_terminating, phase};
 use crate::queue::{Queue, Reconcile};
 use plan::{Member, Rolling, Shape};
 use status::{Revisions, is_up};
@@ -73,19 +73,8 @@ pub async fn run(context: Context) {
 
 impl StatefulSets {
     fn wake_owner(&self, pod: &Pod, queue: &Queue<ObjectKey>) {
-        let namespace = pod.namespace().unwrap_or_default();
-        match controller_of(&pod.metadata) {
-            Some(owner) if owner.kind == KIND => {
-                self.crew.seen(&owner.uid, pod);
-                queue.add((namespace, owner.name.clone()));
-            }
-            Some(_) => {}
-            None => {
-                let sets = self.sets.in_namespace(&namespace);
-                let wants = |set: &&Arc<StatefulSet>| identity::ordinal(&set.name_any(), &pod.name_any()).is_some();
-                sets.iter().filter(wants).for_each(|set| queue.add(key_of(&set.metadata)));
-            }
-        }
+        let takes = |set: &StatefulSet| identity::ordinal(&set.name_any(), &pod.name_any()).is_some();
+        self.crew.concerned(pod, (KIND, &self.sets), takes).into_iter().for_each(|key| queue.add(key));
     }
 
     /// A claim that is missing is made anew, one that goes makes room for a new one, owners are put right.

@@ -25,6 +25,9 @@ pub enum PatchError {
     /// A patch, but not for this object: 422.
     #[error("{0}")]
     Unprocessable(String),
+    /// A strategic patch that the type's lists and fields cannot take: 500, as upstream has no better code for it.
+    #[error("{0}")]
+    Unmergeable(String),
 }
 
 impl PatchError {
@@ -33,6 +36,7 @@ impl PatchError {
             PatchError::BadRequest(_) => 400,
             PatchError::TooLarge(_) => 413,
             PatchError::Unprocessable(_) => 422,
+            PatchError::Unmergeable(_) => 500,
         }
     }
 }
@@ -57,22 +61,42 @@ pub fn strategic_merge(object: &Value, patch: &[u8], ty: TypeRef) -> Result<Valu
     strategic::apply(object, patch, ty)
 }
 
+/// `map[a:1 b:[x y]]`, as upstream's texts show values.
+pub fn as_go_prints(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!("[{}]", list.iter().map(as_go_prints).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let fields = map.iter().map(|(name, value)| format!("{name}:{}", as_go_prints(value)));
+            format!("map[{}]", fields.collect::<Vec<_>>().join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
 fn read_object(bytes: &[u8]) -> Result<Value, PatchError> {
     let value: Value = serde_json::from_slice(bytes)
         .map_err(|error| PatchError::BadRequest(format!("error decoding patch: {error}")))?;
     if value.is_object() {
         return Ok(value);
     }
-    let got = match value {
+    let got = type_name(&value);
+    Err(PatchError::BadRequest(format!(
+        "error decoding patch: json: cannot unmarshal {got} into Go value of type map[string]interface {{}}"
+    )))
+}
+
+/// What JSON calls it.
+fn type_name(value: &Value) -> &'static str {
+    match value {
         Value::Array(_) => "array",
         Value::String(_) => "string",
         Value::Number(_) => "number",
         Value::Bool(_) => "bool",
-        _ => "null",
-    };
-    Err(PatchError::BadRequest(format!(
-        "error decoding patch: json: cannot unmarshal {got} into Go value of type map[string]interface {{}}"
-    )))
+        Value::Object(_) => "object",
+        Value::Null => "null",
+    }
 }
 
 #[cfg(test)]

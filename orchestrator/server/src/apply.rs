@@ -19,7 +19,7 @@ pub const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
 pub async fn apply(call: Call, bytes: Bytes) -> Result<Response, Status> {
     let options = WriteOptions { tracking: Tracking::Given, ..WriteOptions::of(&call)? };
-    if call.query().get("fieldManager").is_none() {
+    if call.query().get("fieldManager").is_none_or(str::is_empty) {
         let message = "Required value: is required for apply patch".to_owned();
         let problem = Problem { reason: "FieldValueRequired", field: "fieldManager".to_owned(), message };
         return Err(Status::invalid_kind(("meta.k8s.io", "PatchOptions"), "", &[problem]));

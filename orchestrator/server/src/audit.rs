@@ -12,16 +12,13 @@ pub mod policy;
 pub mod webhook;
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body::Frame;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -31,6 +28,7 @@ use crate::pipeline::Caller;
 use crate::reply::Status;
 use crate::route::Route;
 use crate::server::Server;
+use crate::tail::Tail;
 use event::{Draft, Stage};
 pub use policy::{Level, Policy, PolicyError};
 
@@ -136,8 +134,8 @@ pub async fn record(server: &Server, id: &str, request: Request, next: Next) -> 
     if draft.is_long {
         audit.keep(&draft, Stage::ResponseStarted).await;
         let (parts, body) = response.into_parts();
-        let tail = Tail { body, end: Some((audit, draft)) };
-        return Response::from_parts(parts, Body::new(tail));
+        let tail = Tail::wrap(body, End(audit, draft));
+        return Response::from_parts(parts, tail);
     }
     let response = draft.read_response(response).await;
     audit.keep(&draft, Stage::ResponseComplete).await;
@@ -211,32 +209,11 @@ fn sources(parts: &http::request::Parts) -> Vec<String> {
     all
 }
 
-/// A body whose end, or loss, is the end of its request.
-struct Tail {
-    body: Body,
-    end: Option<(Arc<Audit>, Draft)>,
-}
+/// Whatever became of the answer's body, the request is over.
+struct End(Arc<Audit>, Draft);
 
-impl http_body::Body for Tail {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-}
-
-impl Drop for Tail {
+impl Drop for End {
     fn drop(&mut self) {
-        if let Some((audit, draft)) = self.end.take() {
-            audit.keep_now(&draft, Stage::ResponseComplete);
-        }
+        self.0.keep_now(&self.1, Stage::ResponseComplete);
     }
 }

@@ -72,11 +72,8 @@ impl Rbac {
 
     /// Every rule that holds for the identity in the namespace (empty: cluster-wide).
     pub fn rules_of(&self, identity: &Identity, namespace: &str) -> Vec<PolicyRule> {
-        if is_master(identity) {
-            return vec![everything(), every_path()];
-        }
+        let mut rules = if is_master(identity) { vec![everything(), every_path()] } else { Vec::new() };
         let index = self.index.read();
-        let mut rules = Vec::new();
         index.visit(identity, namespace, |granted| {
             rules.extend(granted.rules.unwrap_or_default().iter().cloned());
             false

@@ -106,13 +106,14 @@ pub fn decode(
 /// Unknown and duplicate fields refuse the body, are warned of, or pass.
 pub fn verdict(problems: Vec<String>, expected: &Expected, validation: FieldValidation) -> Result<Vec<String>, Status> {
     match validation {
-        FieldValidation::Strict if !problems.is_empty() => {
-            let why = format!("strict decoding error: {}", problems.join(", "));
-            Err(cannot_be_handled(expected, &why))
-        }
+        FieldValidation::Strict if !problems.is_empty() => Err(cannot_be_handled(expected, &strict_text(&problems))),
         FieldValidation::Ignore => Ok(Vec::new()),
         _ => Ok(problems),
     }
+}
+
+pub fn strict_text(problems: &[String]) -> String {
+    format!("strict decoding error: {}", problems.join(", "))
 }
 
 pub fn cannot_be_handled(expected: &Expected, why: &str) -> Status {

@@ -23,6 +23,8 @@ const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
 pub struct Settings {
     /// Address of Service `kubernetes`: the first of the service CIDR.
     pub service_address: IpAddr,
+    /// `10.96.0.0/16`
+    pub service_network: String,
     /// Where API servers listen.
     pub api_addresses: Vec<IpAddr>,
     pub api_port: u16,

@@ -64,6 +64,9 @@ pub enum FieldValidation {
     Ignore,
 }
 
+/// Bytes of the name under which a client manages fields.
+const MANAGER_BYTES_MAX: usize = 128;
+
 /// The options every write takes.
 #[derive(Debug, Clone)]
 pub struct WriteOptions {
@@ -103,18 +106,50 @@ impl WriteOptions {
         if let Some(value) = query.all("dryRun").find(|value| *value != "All" && !value.is_empty()) {
             return Err(unsupported(options, "dryRun", value, r#""All""#));
         }
-        let agent = call.header(http::header::USER_AGENT);
-        let manager = query.get("fieldManager").unwrap_or_else(|| agent.split('/').next().unwrap_or_default());
-        let manager: String =
-            if manager.is_empty() { "unknown".to_owned() } else { manager.chars().take(128).collect() };
+        let manager = match query.get("fieldManager").filter(|given| !given.is_empty()) {
+            Some(given) => checked_manager(options, given)?,
+            None => manager_of_agent(call.header(http::header::USER_AGENT)),
+        };
         let dry_run = query.get("dryRun").is_some();
         Ok(Self { dry_run, manager, validation, tracking: Tracking::Changes })
     }
 }
 
+fn checked_manager(options: &str, given: &str) -> Result<String, Status> {
+    if given.len() > MANAGER_BYTES_MAX {
+        let message = format!("Too long: may not be more than {MANAGER_BYTES_MAX} bytes");
+        return Err(invalid_option(options, ("FieldValueTooLong", "fieldManager"), message));
+    }
+    match given.char_indices().find(|(_, c)| c.is_control()) {
+        None => Ok(given.to_owned()),
+        Some((at, c)) => {
+            let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+            let message = format!("Invalid value: {given:?}: {why}");
+            Err(invalid_option(options, ("FieldValueInvalid", "fieldManager"), message))
+        }
+    }
+}
+
+/// The program's name before the slash, as much of it as fits.
+fn manager_of_agent(agent: &str) -> String {
+    let name = agent.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control());
+    let mut manager = String::new();
+    for c in name {
+        if manager.len() + c.len_utf8() > MANAGER_BYTES_MAX {
+            break;
+        }
+        manager.push(c);
+    }
+    if manager.is_empty() { "unknown".to_owned() } else { manager }
+}
+
 fn unsupported(options: &str, field: &str, value: &str, supported: &str) -> Status {
     let message = format!("Unsupported value: \"{value}\": supported values: {supported}");
-    let problem = Problem { reason: "FieldValueNotSupported", field: field.to_owned(), message };
+    invalid_option(options, ("FieldValueNotSupported", field), message)
+}
+
+fn invalid_option(options: &str, (reason, field): (&'static str, &str), message: String) -> Status {
+    let problem = Problem { reason, field: field.to_owned(), message };
     Status::invalid_kind(("meta.k8s.io", options), "", &[problem])
 }
 

@@ -92,7 +92,7 @@ pub async fn delete(call: Call, body: Body) -> Result<Response, Status> {
         }
         Outcome::Removed { uid, .. } => reply::ok(reply::success(call.kind(), call.name(), &uid).to_string().into()),
     };
-    forms::warn(&mut response, &warnings);
+    reply::warn(&mut response, &warnings);
     Ok(response)
 }
 
@@ -338,8 +338,7 @@ async fn read_options(call: &Call, body: Body) -> Result<Options, Status> {
     let mut options = from_json(&given)?;
     options.dry_run |= dry_run;
     if options.grace_seconds.is_none() {
-        let seconds = query.get("gracePeriodSeconds").map(str::parse).transpose();
-        options.grace_seconds = seconds.map_err(|_| Status::bad_request("gracePeriodSeconds is not a number"))?;
+        options.grace_seconds = query.integer("gracePeriodSeconds").map_err(Status::bad_request)?;
     }
     if options.policy.is_none() {
         options.policy = query.get("propagationPolicy").map(policy).transpose()?;

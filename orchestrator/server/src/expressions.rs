@@ -7,6 +7,7 @@ pub mod authorizer;
 mod budget;
 mod nesting;
 mod operators;
+mod position;
 mod structs;
 mod values;
 
@@ -18,6 +19,7 @@ use kube_cel::cel::{Context, ExecutionError, IdedExpr, Value as Cel};
 use serde_json::Value;
 
 pub use analysis::{Known, Variables};
+use position::error_text;
 pub use values::{RESERVED, from_json, optional, to_json};
 
 /// Longer expressions are refused.
@@ -118,10 +120,6 @@ impl Expression {
     pub fn evaluate_json(&self, scope: &Scope) -> Result<Value, String> {
         to_json(&self.evaluate(scope)?)
     }
-}
-
-fn error_text(source: &str, why: &str) -> String {
-    if why.starts_with("ERROR") { why.to_owned() } else { format!("ERROR: <input>:1:1: {why}\n | {source}\n | ^") }
 }
 
 /// In cel-go's words where they are known.

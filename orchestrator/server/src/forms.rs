@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::response::Response;
 use bytes::Bytes;
-use http::HeaderValue;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -39,7 +38,7 @@ pub async fn written(call: &Call, written: Written, done: Done) -> Result<Respon
         Done::Created => reply::created(body),
         Done::Ok => reply::ok(body),
     };
-    warn(&mut response, &written.warnings);
+    reply::warn(&mut response, &written.warnings);
     Ok(response)
 }
 
@@ -87,15 +86,4 @@ pub fn metadata_only(frame: &Bytes) -> String {
     let parts: Parts<'_> = serde_json::from_slice(frame).expect("a frame has metadata");
     let metadata = parts.metadata.get();
     format!(r#"{{"apiVersion":"meta.k8s.io/v1","kind":"PartialObjectMetadata","metadata":{metadata}}}"#)
-}
-
-/// `Warning: 299 - "…"`, once each.
-pub fn warn(response: &mut Response, warnings: &[impl AsRef<str>]) {
-    for warning in warnings {
-        let text: String = warning.as_ref().chars().filter(|c| !c.is_control()).collect();
-        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
-            response.headers_mut().append(http::header::WARNING, value);
-        }
-    }
 }

@@ -51,6 +51,7 @@ pub mod service_reference;
 mod stamp;
 mod subresources;
 mod table;
+mod tail;
 mod tap;
 pub mod tokens;
 mod twins;

@@ -51,10 +51,8 @@ pub async fn page(call: &Call) -> Result<Page, Status> {
     let query = call.query();
     reads::check_list_options(query, false)?;
     let selector = Selector::of(query, call.kind())?;
-    let limit = match query.get("limit") {
-        Some(text) => text.parse().map_err(|_| Status::bad_request(format!("invalid limit: {text}")))?,
-        None => 0_usize,
-    };
+    // What is no number of objects asks for all of them.
+    let limit = query.integer("limit").map_err(Status::bad_request)?.map_or(0, |n| usize::try_from(n).unwrap_or(0));
     let (snapshot, after) = start(call).await?;
     let (objects, proceed) = collect(call, &*snapshot, (after.as_ref(), limit, &selector));
     let mut page = Page { revision: snapshot.revision(), objects, proceed: None, remaining: None };

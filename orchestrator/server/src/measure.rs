@@ -6,17 +6,13 @@ pub mod facts;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use amphipod_store::{Committed, Error, Store, Txn};
-use axum::body::{Body, HttpBody};
+use axum::body::HttpBody;
 use axum::response::Response;
-use bytes::Bytes;
 use http::{HeaderMap, Method, header};
-use http_body::Frame;
 use metrics::{Counter, Gauge, Histogram, Label};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use parking_lot::RwLock;
@@ -26,6 +22,7 @@ use crate::catalog::Catalog;
 use crate::kinds::Kind;
 use crate::route::Route;
 use crate::seams::{Admit, Operation};
+use crate::tail::Tail;
 
 /// Combinations beyond these are counted as one: names of custom kinds come and go for as long as the program lives.
 const METERS_MAX: usize = 10_000;
@@ -241,7 +238,7 @@ impl Running {
         self.meters.count(response.status().as_u16());
         if self.is_long {
             let (parts, body) = response.into_parts();
-            return Response::from_parts(parts, Body::new(Tail { body, _running: self }));
+            return Response::from_parts(parts, Tail::wrap(body, self));
         }
         self.meters.seconds.record(self.begun.elapsed().as_secs_f64());
         if let Some(bytes) = response.body().size_hint().exact() {
@@ -264,32 +261,6 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.decrement(1.0);
-    }
-}
-
-/// A body that is counted as running until it ends or is lost.
-struct Tail {
-    body: Body,
-    _running: Running,
-}
-
-impl HttpBody for Tail {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
     }
 }
 

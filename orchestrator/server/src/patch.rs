@@ -1,7 +1,7 @@
 //! PATCH: the change is worked out on the stored object, then goes the road of every update.
 
 use amphipod_schema::ParseError;
-use amphipod_schema::patch::{self, PatchError};
+use amphipod_schema::patch::{self, PatchError, as_go_prints};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::apply::APPLY_PATCH;
 use crate::body::{self, Expected, Input};
-use crate::call::{Call, WriteOptions};
+use crate::call::{Call, FieldValidation, WriteOptions};
 use crate::forms::{self, Done};
 use crate::kinds::Problem;
 use crate::reply::Status;
@@ -20,6 +20,8 @@ const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
 const ACCEPTED: &[&str] = &[JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH];
+/// Custom kinds have no merge keys that a strategic patch could go by.
+const ACCEPTED_OF_CUSTOM: &[&str] = &[JSON_PATCH, MERGE_PATCH, APPLY_PATCH];
 
 pub async fn patch(call: Call, body: Body) -> Result<Response, Status> {
     let bytes = body::bytes(body).await?;
@@ -31,6 +33,7 @@ pub async fn patch(call: Call, body: Body) -> Result<Response, Status> {
     let mut warnings = Vec::new();
     let mut change = |old: &Value| {
         let mut new = patch.apply(&call, (old, &options))?;
+        stamp::check_named(&new.value, &call)?;
         stamp::place(&mut new.value, &call, call.name())?;
         warnings = new.warnings;
         Ok(new.value)
@@ -60,6 +63,7 @@ impl Patch {
             JSON_PATCH => Form::Json,
             MERGE_PATCH => Form::Merge,
             STRATEGIC_MERGE_PATCH if call.entry.ty.is_some() => Form::Strategic,
+            _ if call.entry.ty.is_none() => return Err(Status::unsupported_media_type(ACCEPTED_OF_CUSTOM)),
             _ => return Err(Status::unsupported_media_type(ACCEPTED)),
         };
         Ok(Self { form, bytes })
@@ -78,23 +82,52 @@ impl Patch {
             (Form::Strategic, Some(ty)) => patch::strategic_merge(old, bytes, ty),
             (Form::Merge | Form::Strategic, _) => patch::merge_patch(old, bytes),
         };
-        let checked = expected.check(patched?);
-        let parsed = checked.map_err(|error| match (self.form, error) {
-            (Form::Strategic, ParseError::Type(why)) => unrestored(bytes, &why),
-            (_, error) => body::refused(error, expected),
+        let patched = patched?;
+        let shown = match self.form {
+            Form::Strategic => as_go_prints(&serde_json::from_slice(bytes).unwrap_or_default()),
+            Form::Json | Form::Merge => patched.to_string(),
+        };
+        is_still(&patched, expected).map_err(|why| invalid(&shown, &why))?;
+        let parsed = expected.check(patched).map_err(|error| match (self.form, error) {
+            (Form::Strategic, ParseError::Type(why)) => invalid(&shown, &unrestored(&why)),
+            (_, error) => invalid(&shown, &error.to_string()),
         })?;
-        let warnings = body::verdict(parsed.problems, expected, options.validation)?;
+        let warnings = match options.validation {
+            FieldValidation::Strict if !parsed.problems.is_empty() => {
+                return Err(invalid(&shown, &body::strict_text(&parsed.problems)).into());
+            }
+            FieldValidation::Ignore => Vec::new(),
+            _ => parsed.problems,
+        };
         Ok(Input { value: parsed.value, warnings })
     }
 }
 
-/// Strategic patches are merged as maps and only then become objects: upstream complains of the patch, in the words of that step.
-fn unrestored(patch: &Bytes, why: &str) -> Status {
-    let told = why.strip_prefix("json: cannot unmarshal ").and_then(|rest| rest.split_once(" into Go "));
-    let why = told.map_or_else(|| why.to_owned(), |(given, place)| not_restored(given, place));
-    let patch = as_go_prints(&serde_json::from_slice(patch).unwrap_or_default());
-    let message = format!("Invalid value: \"{patch}\": {why}");
+/// A patch may not make an object another kind's, nor take its name away.
+fn is_still(patched: &Value, expected: &Expected) -> Result<(), String> {
+    let word = |field: &str| patched[field].as_str().unwrap_or_default();
+    let (version, kind) = (word("apiVersion"), word("kind"));
+    match () {
+        () if kind.is_empty() => Err("Object 'Kind' is missing".to_owned()),
+        () if version.is_empty() => Err("Object 'apiVersion' is missing".to_owned()),
+        () if kind == expected.kind && version == expected.api_version => Ok(()),
+        () => {
+            let (wanted_version, wanted) = (&expected.api_version, expected.kind);
+            Err(format!("converting ({version}.{kind}) to ({wanted_version}.{wanted}): unknown conversion"))
+        }
+    }
+}
+
+/// Upstream complains of the patch, whatever it did to the object.
+fn invalid(shown: &str, why: &str) -> Status {
+    let message = format!("Invalid value: {shown:?}: {why}");
     Status::invalid_kind(("", ""), "", &[Problem { reason: "FieldValueInvalid", field: "patch".to_owned(), message }])
+}
+
+/// Strategic patches are merged as maps and only then become objects: the words are those of that step.
+fn unrestored(why: &str) -> String {
+    let told = why.strip_prefix("json: cannot unmarshal ").and_then(|rest| rest.split_once(" into Go "));
+    told.map_or_else(|| why.to_owned(), |(given, place)| not_restored(given, place))
 }
 
 fn not_restored(given: &str, place: &str) -> String {
@@ -110,20 +143,6 @@ fn not_restored(given: &str, place: &str) -> String {
         ty if ty.starts_with("[]") => format!("cannot restore slice from {given}"),
         ty if ty.contains('.') => format!("cannot restore struct from: {given}"),
         ty => format!("unrecognized type: {ty}"),
-    }
-}
-
-/// `map[a:1 b:[x y]]`
-fn as_go_prints(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => format!("[{}]", list.iter().map(as_go_prints).collect::<Vec<_>>().join(" ")),
-        Value::Object(map) => {
-            let fields = map.iter().map(|(name, value)| format!("{name}:{}", as_go_prints(value)));
-            format!("map[{}]", fields.collect::<Vec<_>>().join(" "))
-        }
-        other => other.to_string(),
     }
 }
 
@@ -150,7 +169,8 @@ impl Refusal {
         match self {
             Self::Result(status) => status,
             Self::Patch(PatchError::BadRequest(why)) => Status::bad_request(why),
-            Self::Patch(PatchError::TooLarge(_)) => Status::too_large(),
+            Self::Patch(PatchError::TooLarge(why)) => Status::too_large_because(why),
+            Self::Patch(PatchError::Unmergeable(why)) => Status::unexplained(why),
             Self::Patch(PatchError::Unprocessable(why)) => {
                 tracing::debug!("a patch of {} is rejected: {why}", call.name());
                 Status::patch_rejected()

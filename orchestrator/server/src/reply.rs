@@ -1,5 +1,7 @@
 //! What clients are told: our errors become Kubernetes Statuses here, and only this file knows HTTP codes.
 
+use std::borrow::Cow;
+
 use amphipod_store::{Error, Found};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -13,9 +15,11 @@ use crate::kinds::{Kind, Problem};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     pub code: u16,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     pub message: String,
     pub details: Option<Value>,
+    /// What was to be said before it was refused.
+    pub warnings: Vec<String>,
     /// `metadata.continue` of an expired list.
     pub proceed: Option<String>,
     pub retry_after_seconds: Option<u32>,
@@ -27,8 +31,8 @@ const MODIFIED: &str = "the object has been modified; please apply your changes 
 
 impl Status {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { code, reason, message, details: None, proceed: None, retry_after_seconds: None }
+        let (reason, message) = (reason.into(), message.into());
+        Self { code, reason, message, details: None, warnings: Vec::new(), proceed: None, retry_after_seconds: None }
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
@@ -55,28 +59,11 @@ impl Status {
         Self::new(400, "BadRequest", message)
     }
 
-    /// What somebody else decided, by their own code; a reason that Kubernetes does not know is left out.
-    pub fn of_others(code: u16, reason: &str, message: String) -> Self {
-        const REASONS: &[&str] = &[
-            "AlreadyExists",
-            "BadRequest",
-            "Conflict",
-            "Forbidden",
-            "Gone",
-            "InternalError",
-            "Invalid",
-            "MethodNotAllowed",
-            "NotAcceptable",
-            "NotFound",
-            "RequestEntityTooLarge",
-            "ServiceUnavailable",
-            "Timeout",
-            "TooManyRequests",
-            "Unauthorized",
-            "UnsupportedMediaType",
-        ];
-        let reason = REASONS.iter().find(|known| **known == reason).copied().unwrap_or_default();
-        Self::new(code, reason, message)
+    /// What somebody else decided, with their code, reason and details.
+    pub fn of_others(code: u16, message: String, said: &Value) -> Self {
+        let reason = said["reason"].as_str().unwrap_or_default().to_owned();
+        let details = said.get("details").filter(|details| details.is_object()).cloned();
+        Self { reason: reason.into(), details, ..Self::new(code, "", message) }
     }
 
     pub fn unauthorized() -> Self {
@@ -175,6 +162,10 @@ impl Status {
         Self::new(413, "RequestEntityTooLarge", "Request entity too large: limit is 3145728")
     }
 
+    pub fn too_large_because(why: impl Into<String>) -> Self {
+        Self::new(413, "RequestEntityTooLarge", why)
+    }
+
     pub fn unsupported_media_type(accepted: &[&str]) -> Self {
         let accepted = accepted.join(", ");
         let message =
@@ -223,6 +214,11 @@ impl Status {
 
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(500, "InternalError", format!("Internal error occurred: {}", message.into()))
+    }
+
+    /// What upstream passes on as it came: 500 without a reason.
+    pub fn unexplained(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
     }
 
     /// What a node's agent said, or that it cannot be reached.
@@ -319,7 +315,19 @@ impl IntoResponse for Status {
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        warn(&mut response, &self.warnings);
         response
+    }
+}
+
+/// `Warning: 299 - "…"`, once each.
+pub fn warn(response: &mut Response, warnings: &[impl AsRef<str>]) {
+    for warning in warnings {
+        let text: String = warning.as_ref().chars().filter(|c| !c.is_control()).collect();
+        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
     }
 }
 

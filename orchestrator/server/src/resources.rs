@@ -14,12 +14,12 @@ use crate::call::Call;
 use crate::kinds::{Scope, resource_metrics};
 use crate::pipeline::Caller;
 use crate::registry::KindRef;
-use crate::reply::Status;
+use crate::reply::{self, Status};
 use crate::route::Route;
 use crate::server::Server;
 use crate::{
-    accept, component_status, create, delete, forms, get, list, patch, paths, reviews, secret_keys, subresources,
-    table, update, usage, watch,
+    accept, component_status, create, delete, get, list, patch, paths, reviews, secret_keys, subresources, table,
+    update, usage, watch,
 };
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
@@ -70,7 +70,7 @@ pub async fn serve(State(server): State<Server>, request: Request) -> Response {
     if !notes.is_empty() {
         response.extensions_mut().insert(Annotated(notes));
     }
-    forms::warn(&mut response, &deprecation(&entry.kind));
+    reply::warn(&mut response, &deprecation(&entry.kind));
     response
 }
 

@@ -25,6 +25,15 @@ impl Query {
         value.filter(|value| !value.is_empty())
     }
 
+    /// A whole number; the error is what Go says of anything else.
+    pub fn integer(&self, name: &str) -> Result<Option<i64>, String> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let why = if is_number { "value out of range" } else { "invalid syntax" };
+        text.parse().map(Some).map_err(|_| format!("strconv.ParseInt: parsing {text:?}: {why}"))
+    }
+
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -148,6 +157,14 @@ mod tests {
         let fields = [&a.verb, &a.group, &a.version, &a.namespace, &a.resource, &a.name, &a.subresource];
         let shown = a.path.clone().unwrap_or_else(|| fields.map(String::as_str).join("|"));
         assert_eq!(shown, expected, "{request}");
+    }
+
+    #[test]
+    fn numbers_are_read_as_go_reads_them() {
+        let query = Query::parse(&"/?a=5&b=-1&c=x&d=99999999999999999999".parse().unwrap());
+        assert_eq!((query.integer("a"), query.integer("b"), query.integer("z")), (Ok(Some(5)), Ok(Some(-1)), Ok(None)));
+        assert_eq!(query.integer("c").unwrap_err(), r#"strconv.ParseInt: parsing "x": invalid syntax"#);
+        assert!(query.integer("d").unwrap_err().ends_with("value out of range"));
     }
 
     #[test]

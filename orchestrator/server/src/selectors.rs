@@ -1,5 +1,7 @@
 //! Label and field selectors, evaluated on the store's clear metadata: no object is decoded to be filtered.
 
+mod labels;
+
 use amphipod_store::Object;
 
 use crate::kinds::Kind;
@@ -39,15 +41,15 @@ struct FieldTerm {
 
 impl Selector {
     pub fn of(query: &Query, kind: &Kind) -> Result<Self, Status> {
-        let labels = query.get("labelSelector").map_or(Ok(Vec::new()), parse_labels);
-        let labels = labels.map_err(|why| Status::bad_request(format!("unable to parse requirement: {why}")))?;
+        let labels = query.get("labelSelector").map_or(Ok(Vec::new()), labels::parse);
+        let labels = labels.map_err(Status::bad_request)?;
         let fields = query.get("fieldSelector").map_or(Ok(Vec::new()), |text| parse_fields(text, kind))?;
         Ok(Self { labels, fields })
     }
 
     /// A selector of labels as `status.selector` and `matchLabels` texts have it.
     pub fn labels(text: &str) -> Result<Self, String> {
-        Ok(Self { labels: parse_labels(text)?, fields: Vec::new() })
+        Ok(Self { labels: labels::parse(text)?, fields: Vec::new() })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -124,7 +126,7 @@ fn parse_fields(text: &str, kind: &Kind) -> Result<Vec<FieldTerm>, Status> {
         } else if let Some((field, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
             (field, value, true)
         } else {
-            return Err(Status::bad_request(format!("invalid selector: '{term}'; can't understand '{term}'")));
+            return Err(Status::bad_request(format!("invalid selector: '{text}'; can't understand '{term}'")));
         };
         let known = matches!(field, "metadata.name" | "metadata.namespace") || kind.field_labels.contains(&field);
         if !known {
@@ -161,98 +163,6 @@ fn unescaped(value: &str) -> String {
     out
 }
 
-fn parse_labels(text: &str) -> Result<Vec<Requirement>, String> {
-    let mut requirements = Vec::new();
-    for term in split_outside_parentheses(text) {
-        let term = term.trim();
-        if !term.is_empty() {
-            requirements.push(requirement(term)?);
-        }
-    }
-    Ok(requirements)
-}
-
-fn split_outside_parentheses(text: &str) -> Vec<&str> {
-    let (mut depth, mut start, mut terms) = (0, 0, Vec::new());
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth -= 1,
-            ',' if depth == 0 => {
-                terms.push(&text[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    terms.push(&text[start..]);
-    terms
-}
-
-fn requirement(term: &str) -> Result<Requirement, String> {
-    let (key, test) = if let Some(key) = term.strip_prefix('!') {
-        (key, Test::Absent)
-    } else if let Some((key, value)) = term.split_once("!=") {
-        (key, Test::NotIn(vec![label_value(value)?]))
-    } else if let Some((key, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
-        (key, Test::In(vec![label_value(value)?]))
-    } else if let Some((key, bound)) = term.split_once('>') {
-        (key, Test::Greater(number(bound)?))
-    } else if let Some((key, bound)) = term.split_once('<') {
-        (key, Test::Less(number(bound)?))
-    } else {
-        set_requirement(term)?
-    };
-    Ok(Requirement { key: label_key(key)?, test })
-}
-
-fn set_requirement(term: &str) -> Result<(&str, Test), String> {
-    let Some((key, rest)) = term.split_once(char::is_whitespace) else {
-        return Ok((term, Test::Exists));
-    };
-    let rest = rest.trim();
-    let (word, set) =
-        rest.split_once('(').ok_or_else(|| format!("found '{rest}', expected: in, notin, =, ==, !=, gt, lt"))?;
-    let set = set.strip_suffix(')').ok_or_else(|| format!("found '{set}', expected: ',', or ')'"))?;
-    let values = set.split(',').map(label_value).collect::<Result<Vec<_>, _>>()?;
-    match word.trim() {
-        "in" => Ok((key, Test::In(values))),
-        "notin" => Ok((key, Test::NotIn(values))),
-        other => Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
-    }
-}
-
-fn label_key(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let name = text.rsplit_once('/').map_or(text, |(_, name)| name);
-    let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    if name.len() > 63 || !name.chars().all(legal) || !ends(name.chars().next()) || !ends(name.chars().last()) {
-        return Err(format!(
-            "key: Invalid value: \"{text}\": name part must consist of alphanumeric characters, '-', '_' or '.', \
-             and must start and end with an alphanumeric character"
-        ));
-    }
-    Ok(text.to_owned())
-}
-
-fn label_value(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let legal = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let end = |c: Option<char>| c.is_none_or(|c| c.is_ascii_alphanumeric());
-    if text.len() > 63 || !text.chars().all(legal) || !end(text.chars().next()) || !end(text.chars().last()) {
-        return Err(format!(
-            "values[0][]: Invalid value: \"{text}\": a valid label must be an empty string or consist of alphanumeric \
-             characters, '-', '_' or '.', and must start and end with an alphanumeric character"
-        ));
-    }
-    Ok(text.to_owned())
-}
-
-fn number(text: &str) -> Result<i64, String> {
-    text.trim().parse().map_err(|_| format!("for 'Gt', 'Lt' operators, the value must be an integer: {text}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +185,10 @@ mod tests {
         check("!gone", web, true);
         check("!app", web, false);
         check("n>4,n<6", web, true);
+        check("n in (,5)", web, true);
+        check("n in ()", web, false);
+        check("app=", &[("app", "")], true);
+        check("in in (in),in=in", &[("in", "in")], true);
         check("example.com/x", &[("example.com/x", "")], true);
     }
 
@@ -293,13 +207,6 @@ mod tests {
                 selector.matches_labels(&[("a".to_owned(), "a".to_owned())]);
             }
             let _ = parse_fields(&text, pods);
-        }
-    }
-
-    #[test]
-    fn bad_selectors_are_refused() {
-        for text in ["a in web", "a in (b", "=x", "a=b c", "-a", "a,,b=$"] {
-            assert!(Selector::labels(text).is_err(), "{text}");
         }
     }
 }

@@ -64,6 +64,16 @@ pub fn place(value: &mut Value, call: &Call, name: &str) -> Result<(), Status> {
     Ok(())
 }
 
+/// What replaces an object says its name; a configuration that is applied need not.
+pub fn check_named(value: &Value, call: &Call) -> Result<(), Status> {
+    if text(value, &["metadata", "name"]).is_empty() {
+        let name = call.name();
+        let why = format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
+        return Err(Status::bad_request(why));
+    }
+    Ok(())
+}
+
 /// A new object's identity: nothing of it comes from the client.
 pub fn new(value: &mut Value, kind: &Kind, now: Timestamp) {
     let metadata = metadata(value);

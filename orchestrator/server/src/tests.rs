@@ -6,6 +6,7 @@ mod encoding;
 mod fuzz;
 mod model;
 mod outside;
+mod patching;
 mod proxies;
 mod quotas;
 mod reading;

@@ -422,7 +422,8 @@ fn other_uid(storage: &str, name: &str, uid: &str) -> Status {
     let message = format!("Operation cannot be fulfilled on {storage} \"{name}\": {why}");
     Status {
         code: 409,
-        reason: "Conflict",
+        reason: "Conflict".into(),
+        warnings: Vec::new(),
         message,
         details: Some(json!({"name": name, "kind": storage})),
         proceed: None,

@@ -45,10 +45,9 @@ pub async fn watch(call: Call, single: bool) -> Result<Response, Status> {
     if single {
         selector = selector.and_name(call.name());
     }
-    let life = match call.query().get("timeoutSeconds") {
-        Some(text) => text.parse().map_err(|_| Status::bad_request(format!("invalid timeoutSeconds: {text}")))?,
-        None => rand::random_range(LIFE_SECONDS..2 * LIFE_SECONDS),
-    };
+    let asked = call.query().integer("timeoutSeconds").map_err(Status::bad_request)?;
+    let asked = asked.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
+    let life = asked.unwrap_or_else(|| rand::random_range(LIFE_SECONDS..2 * LIFE_SECONDS));
     let watcher = Watcher::start(call, selector, Duration::from_secs(life)).await?;
     let stream = futures::stream::unfold(watcher, |mut watcher| async move {
         let bytes = watcher.next().await?;

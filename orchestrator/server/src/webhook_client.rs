@@ -15,7 +15,6 @@ use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
@@ -27,7 +26,7 @@ use crate::kinds::json::text;
 use crate::seams::Cluster;
 use crate::service_reference::ServiceReference;
 pub use lines::Lines;
-use verify::{Unverified, Verified};
+use verify::Verifier;
 
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -212,11 +211,11 @@ pub fn config(trust: &Trust) -> Result<ClientConfig, String> {
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
-    let verifier: Arc<dyn ServerCertVerifier> = match trust.skip_verification {
-        true => Arc::new(Unverified(provider)),
-        false => Arc::new(Verified::new(&trust.authorities, provider)?),
+    let verifier = match trust.skip_verification {
+        true => Verifier::of_anyone(provider),
+        false => Verifier::new(&trust.authorities, provider)?,
     };
-    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     match &trust.identity {
         None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {

@@ -39,7 +39,7 @@ pub async fn admit(server: &Server, request: &mut AdmissionRequest<'_>) -> Resul
     for plugin in &server.admission {
         if let Err(status) = plugin.admit(request).await {
             server.admissions.rejected(&**plugin, (Phase::Admit, request.operation), begun.elapsed());
-            return Err(status);
+            return Err(warned(status, request));
         }
     }
     server.admissions.passed((Phase::Admit, request.operation), begun.elapsed());
@@ -52,11 +52,18 @@ pub async fn confirm(server: &Server, request: &mut AdmissionRequest<'_>) -> Res
     for plugin in &server.admission {
         if let Err(status) = plugin.confirm(request).await {
             server.admissions.rejected(&**plugin, (Phase::Validate, request.operation), begun.elapsed());
-            return Err(status);
+            return Err(warned(status, request));
         }
     }
     server.admissions.passed((Phase::Validate, request.operation), begun.elapsed());
     Ok(())
+}
+
+/// What plug-ins warned of is said even when the request is refused.
+fn warned(mut status: Status, request: &mut AdmissionRequest<'_>) -> Status {
+    let mut warnings = std::mem::take(&mut request.warnings);
+    warnings.append(&mut status.warnings);
+    Status { warnings, ..status }
 }
 
 /// One transaction that changes an object of this kind; `operation` is `create`, `update` or `delete`.

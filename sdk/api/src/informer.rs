@@ -1,8 +1,8 @@
 //! The seam through which controllers, scheduler and agents read: a live copy of one kind, shared by all
 //! who ask for it, decoded once per change.
 //!
-//! In the server's process a [`Source`] taps the store's feed; on another machine `Informers::remote`
-//! is a list and watch over the API. Access is checked when the source is asked, as for any client.
+//! In the server's process a [`Source`] taps the store's feed; on another machine it is a list and watch over the API
+//! (`remote.rs`). Access is checked when the source is asked, as for any client.
 //!
 //! ```text
 //!  Source ── RawEvent ──► one task per kind ──► Informer<K>: objects + indexes
@@ -21,6 +21,8 @@ use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, watch};
+
+use crate::remote::Remote;
 
 /// How many changes a subscriber may fall behind before it is told to look at everything again.
 pub const CHANGES_MAX: usize = 8_192;
@@ -41,7 +43,7 @@ pub enum RawEvent {
     Deleted(bytes::Bytes),
 }
 
-/// Where an in-process informer gets its objects. It never ends: after a gap it starts again with `Restarted`.
+/// Where informers get their objects. It never ends: after a gap it starts again with `Restarted`.
 pub trait Source: Send + Sync {
     /// `group` is empty for the core group; `plural` as in the URL; with `name`, objects of that name only.
     fn list_and_watch(
@@ -80,25 +82,19 @@ type Shared = HashMap<(TypeId, Option<&'static str>), Box<dyn Any + Send>>;
 /// All informers of one reader. Asking twice for a kind gives the same copy.
 #[derive(Clone)]
 pub struct Informers {
-    backend: Backend,
+    source: Arc<dyn Source>,
     kinds: Arc<Mutex<Shared>>,
-}
-
-#[derive(Clone)]
-enum Backend {
-    Source(Arc<dyn Source>),
-    Remote(kube::Client),
 }
 
 impl Informers {
     /// Reads in process, from the server's feed.
     pub fn new(source: Arc<dyn Source>) -> Self {
-        Self { backend: Backend::Source(source), kinds: Arc::default() }
+        Self { source, kinds: Arc::default() }
     }
 
     /// Reads over the API: a list and a watch for each kind.
     pub fn remote(client: kube::Client) -> Self {
-        Self { backend: Backend::Remote(client), kinds: Arc::default() }
+        Self::new(Arc::new(Remote(client)))
     }
 
     /// The live copy of a kind; its task ends when the last holder of the copy is gone.
@@ -124,36 +120,14 @@ impl Informers {
 
     /// Follows the metadata of any kind, known at compile time or not; the rest of each object is never kept.
     pub fn metadata(&self, kind: &ApiResource) -> BoxStream<'static, watcher::Event<PartialObjectMeta>> {
-        match &self.backend {
-            Backend::Source(source) => {
-                let raw = source.list_and_watch(&kind.group, &kind.version, &kind.plural, None);
-                raw.filter_map(async |event| decode(event)).boxed()
-            }
-            Backend::Remote(client) => {
-                let api = kube::Api::<PartialObjectMeta>::all_with(client.clone(), kind);
-                let events = watcher(api, watcher::Config::default());
-                let paced = kube::runtime::WatchStreamExt::default_backoff(events);
-                paced.filter_map(async |event| event.ok()).boxed()
-            }
-        }
+        let raw = self.source.list_and_watch(&kind.group, &kind.version, &kind.plural, None);
+        raw.filter_map(async |event| decode(event)).boxed()
     }
 
     fn events<K: Object>(&self, name: Option<&str>) -> BoxStream<'static, watcher::Event<K>> {
-        match &self.backend {
-            Backend::Source(source) => {
-                let (group, version, plural) = (K::group(&()), K::version(&()), K::plural(&()));
-                let raw = source.list_and_watch(&group, &version, &plural, name);
-                raw.filter_map(async |event| decode(event)).boxed()
-            }
-            Backend::Remote(client) => {
-                let api = kube::Api::<K>::all(client.clone());
-                let fields = name.map(|name| format!("metadata.name={name}"));
-                let events = watcher(api, watcher::Config { field_selector: fields, ..watcher::Config::default() });
-                // watcher() retries by itself when polled again; pace it so that a dead server costs nothing.
-                let paced = kube::runtime::WatchStreamExt::default_backoff(events);
-                paced.filter_map(async |event| event.ok()).boxed()
-            }
-        }
+        let (group, version, plural) = (K::group(&()), K::version(&()), K::plural(&()));
+        let raw = self.source.list_and_watch(&group, &version, &plural, name);
+        raw.filter_map(async |event| decode(event)).boxed()
     }
 }
 

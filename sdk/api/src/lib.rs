@@ -5,10 +5,14 @@ pub mod answer;
 pub mod events;
 pub mod informer;
 pub mod labels;
+pub mod leader;
 pub mod node_selector;
 pub mod quantity;
+mod remote;
 pub mod schedule;
 pub mod selector;
+#[cfg(not(test))]
+pub mod shared;
 pub mod taints;
 
 pub use answer::said;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use amphipod_api::Informers;
 use amphipod_api::events::{Recorder, Reporter};
+use amphipod_api::leader::{Candidate, Terms};
 use amphipod_controllers::{SignRequests, Usage};
 use amphipod_server::admission::resource_quota::keeper;
 use amphipod_server::admission::{self, QuotaNews, ServiceRanges};
@@ -62,6 +63,25 @@ impl Parts {
             Ok(())
         });
     }
+
+    /// Runs a part wherever this server leads; at the end it lets another one lead at once.
+    pub fn lead<W>(&mut self, candidate: Candidate, work: impl FnMut() -> W + Send + 'static)
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            candidate.lead(work, shutdown.clone().cancelled_owned()).await;
+            anyhow::ensure!(shutdown.is_cancelled(), "a part of the cluster ended by itself");
+            Ok(())
+        });
+    }
+}
+
+/// One of the servers that could do this part's work, named after its node.
+fn candidate(lease: &'static str, (client, recorder): (&kube::Client, &Recorder), node: &str) -> Candidate {
+    let (client, recorder, identity) = (client.clone(), recorder.clone(), node.to_owned());
+    Candidate { client, recorder, lease, identity, terms: Terms::default() }
 }
 
 /// What the server is made from.
@@ -278,7 +298,7 @@ pub async fn registry(settings: &Settings, parts: &mut Parts) -> anyhow::Result<
 /// Scheduler and controllers, each with its own identity, reading from one set of informers.
 pub fn start_loops(
     server: &Server,
-    settings: &Settings,
+    (settings, node): (&Settings, &str),
     certificates: &Arc<Certificates>,
     parts: &mut Parts,
 ) -> Informers {
@@ -290,16 +310,22 @@ pub fn start_loops(
     if settings.enabled("scheduler") {
         let client = server.client(identity("system:kube-scheduler"));
         let recorder = Recorder::start(client.clone(), reporter(amphipod_scheduler::NAME));
-        parts.run(amphipod_scheduler::run(client, informers.clone(), recorder, clock.clone()));
+        let candidate = candidate("kube-scheduler", (&client, &recorder), node);
+        let (informers, clock) = (informers.clone(), clock.clone());
+        let work = move || amphipod_scheduler::run(client.clone(), informers.clone(), recorder.clone(), clock.clone());
+        parts.lead(candidate, work);
     }
     if settings.enabled("controllers") {
         let client = server.client(identity("system:kube-controller-manager"));
+        let recorder = Recorder::start(client.clone(), reporter("kube-controller-manager"));
+        let candidate = candidate("kube-controller-manager", (&client, &recorder), node);
         let options = amphipod_controllers::Options {
             clock,
             root_ca: certificates.authority_pem().to_owned(),
             authority: Some(Arc::new(Signer(certificates.clone()))),
         };
-        parts.run(amphipod_controllers::run(client, informers.clone(), options));
+        let informers = informers.clone();
+        parts.lead(candidate, move || amphipod_controllers::run(client.clone(), informers.clone(), options.clone()));
     }
     informers
 }

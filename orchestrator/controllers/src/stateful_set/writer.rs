@@ -53,7 +53,7 @@ impl Writer<'_> {
             Step::Delete(ordinal) => match self.pods.get(&ordinal) {
                 Some(pod) => {
                     let deleted = self.sets.crew.delete_one(self.set, pod).await;
-                    self.tell("delete", &pod.name_any(), deleted)
+                    self.tell("delete", &pod.name_any(), deleted.map(drop))
                 }
                 None => Ok(()),
             },

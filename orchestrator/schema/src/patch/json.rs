@@ -3,12 +3,12 @@
 use json_patch::{Patch, PatchOperation};
 use serde_json::Value;
 
-use super::{COPIED_BYTES_MAX, OPERATIONS_MAX, PatchError};
+use super::{COPIED_BYTES_MAX, OPERATIONS_MAX, PatchError, type_name};
 use crate::parse::DEPTH_MAX;
 
 pub(super) fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
-    let patch: Patch = serde_json::from_slice(patch).map_err(|error| PatchError::BadRequest(error.to_string()))?;
-    let count = patch.0.len();
+    let operations = read(patch)?;
+    let count = operations.len();
     if count > OPERATIONS_MAX {
         return Err(PatchError::TooLarge(format!(
             "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {count}"
@@ -16,7 +16,8 @@ pub(super) fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
     }
     let mut document = object.clone();
     let mut copied = 0;
-    for operation in patch.0 {
+    for operation in operations {
+        let operation = understood(operation)?;
         guard(&document, &operation, &mut copied)?;
         if expects_nothing(&document, &operation) {
             continue;
@@ -26,6 +27,33 @@ pub(super) fn apply(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
         json_patch::patch(&mut document, &one).map_err(|_| PatchError::Unprocessable(failed))?;
     }
     Ok(document)
+}
+
+/// The form is judged before anything is done, each operation in its turn.
+fn read(patch: &[u8]) -> Result<Vec<Value>, PatchError> {
+    let unread = |why: String| PatchError::BadRequest(format!("error decoding patch: {why}"));
+    let patch: Value = serde_json::from_slice(patch).map_err(|error| unread(error.to_string()))?;
+    let cannot = |what: &Value, into: &str| {
+        unread(format!("json: cannot unmarshal {} into Go value of type {into}", type_name(what)))
+    };
+    let Value::Array(operations) = patch else { return Err(cannot(&patch, "[]handlers.jsonPatchOp")) };
+    match operations.iter().find(|operation| !operation.is_object()) {
+        Some(other) => Err(cannot(other, "handlers.jsonPatchOp")),
+        None => Ok(operations),
+    }
+}
+
+fn understood(mut operation: Value) -> Result<PatchOperation, PatchError> {
+    let refused = |why: String| PatchError::Unprocessable(why);
+    let word = operation["op"].as_str().unwrap_or_default().to_owned();
+    if !["add", "copy", "move", "remove", "replace", "test"].contains(&word.as_str()) {
+        return Err(refused(format!("Unexpected kind: {word}")));
+    }
+    // Go takes a value that is not said for null.
+    if let Some(members) = operation.as_object_mut() {
+        members.entry("value").or_insert(Value::Null);
+    }
+    serde_json::from_value(operation).map_err(|error| refused(error.to_string()))
 }
 
 /// A test for null holds where the object has no such key: how clients say "only while there are no finalizers".

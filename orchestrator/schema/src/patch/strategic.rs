@@ -5,7 +5,7 @@ mod lists;
 
 use serde_json::{Map, Value};
 
-use super::PatchError;
+use super::{PatchError, as_go_prints};
 use crate::table::{Container, TypeRef};
 
 const DIRECTIVE: &str = "$patch";
@@ -39,7 +39,7 @@ impl Place {
             Place::Any => return Ok(plain(Place::Any)),
         };
         let field = ty.field(key).ok_or_else(|| {
-            PatchError::Unprocessable(format!(
+            PatchError::Unmergeable(format!(
                 "unable to find api field in struct {} for the json field \"{key}\"",
                 ty.short_name()
             ))
@@ -203,7 +203,6 @@ fn is_directive(key: &str) -> bool {
 }
 
 fn unknown_directive(directive: &Value, map: &Map<String, Value>) -> PatchError {
-    let directive = directive.as_str().map_or_else(|| directive.to_string(), str::to_owned);
-    let map = serde_json::to_string(map).unwrap_or_default();
-    PatchError::Unprocessable(format!("unknown patch type: {directive} in map: {map}"))
+    let (directive, map) = (as_go_prints(directive), as_go_prints(&map.clone().into()));
+    PatchError::Unmergeable(format!("unknown patch type: {directive} in map: {map}"))
 }

@@ -35,9 +35,15 @@ pub struct ServiceRanges {
 }
 
 impl ServiceRanges {
+    /// The network itself.
+    fn base(&self) -> Ipv4Addr {
+        let bits = u32::from(self.prefix_length.min(32));
+        Ipv4Addr::from(u32::from(self.network) & u32::MAX.checked_shl(32 - bits).unwrap_or(0))
+    }
+
     fn addresses(&self) -> RangeInclusive<u64> {
         let size = 1_u64 << (32 - u32::from(self.prefix_length.min(32)));
-        let first = u64::from(u32::from(self.network)) & !(size - 1);
+        let first = u64::from(u32::from(self.base()));
         // Without the address of the network itself and the last one.
         first + 1..=(first + size).saturating_sub(2).max(first + 1)
     }
@@ -142,11 +148,7 @@ fn give_address(spec: &mut Value, ranges: &ServiceRanges, taken: Taken<'_>) -> R
     let Ok(address) = given.parse::<Ipv4Addr>() else { return Ok(()) };
     let value = u64::from(u32::from(address));
     if !ranges.addresses().contains(&value) {
-        let detail = format!(
-            "failed to allocate IP {given}: the provided IP ({given}) is not in the valid range. \
-             The range of valid IPs is {}/{}",
-            ranges.network, ranges.prefix_length
-        );
+        let detail = format!("failed to allocate IP {given}: the provided network does not match the current range");
         return Err(address_problem(spec, &detail));
     }
     if taken(CLUSTER_IPS, value) {
@@ -261,7 +263,7 @@ mod tests {
     use super::*;
 
     fn ranges() -> ServiceRanges {
-        ServiceRanges { network: Ipv4Addr::new(10, 0, 0, 0), prefix_length: 29, node_ports: 30_000..=30_001 }
+        ServiceRanges { network: Ipv4Addr::new(10, 0, 0, 1), prefix_length: 29, node_ports: 30_000..=30_001 }
     }
 
     fn check(spec: Value, taken: &[(&str, u64)], expect: Expect) {
@@ -297,7 +299,7 @@ mod tests {
             json!({ "type": "ClusterIP", "clusterIP": "10.9.0.3" }),
             &[],
             expect![[
-                r#"spec.clusterIPs: Invalid value: ["10.9.0.3"]: failed to allocate IP 10.9.0.3: the provided IP (10.9.0.3) is not in the valid range. The range of valid IPs is 10.0.0.0/29"#
+                r#"spec.clusterIPs: Invalid value: ["10.9.0.3"]: failed to allocate IP 10.9.0.3: the provided network does not match the current range"#
             ]],
         );
         check(json!({ "type": "ClusterIP", "clusterIP": "None" }), &[], expect!["[]"]);

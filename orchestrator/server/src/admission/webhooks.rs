@@ -74,12 +74,17 @@ impl Admit for ValidatingWebhooks {
         }
         let Some(hooks) = self.hooks.get(request.cluster, VALIDATING, hooks) else { return Ok(()) };
         let asked = join_all(hooks.iter().map(|hook| judge(hook, request))).await;
-        let mut warnings = Vec::new();
+        let mut denied = None;
         for answer in asked {
-            warnings.extend(answer?.map(|answer| answer.warnings).unwrap_or_default());
+            match answer {
+                Ok(answer) => request.warnings.extend(answer.map(|answer| answer.warnings).unwrap_or_default()),
+                Err(mut status) => {
+                    request.warnings.append(&mut status.warnings);
+                    denied.get_or_insert(status);
+                }
+            }
         }
-        request.warnings.extend(warnings);
-        Ok(())
+        denied.map_or(Ok(()), Err)
     }
 }
 

@@ -45,7 +45,7 @@ fn undeclared(call: &Call, paths: &[&str]) -> Status {
     let kind = call.kind();
     let (place, version) = (format!("{}/{}", call.namespace(), call.name()), api_version(kind.group, kind.version));
     let message = format!("failed to create typed patch object ({place}; {version}, Kind={}): {faults}", kind.kind);
-    Status::of_others(500, "", message)
+    Status::unexplained(message)
 }
 
 /// Lines (from one) on which a key of a block mapping stands again, with the key. What is written in flow style has no

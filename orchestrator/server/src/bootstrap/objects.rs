@@ -27,7 +27,7 @@ pub(super) fn objects(settings: &Settings) -> Vec<Desired> {
     all.extend(RUNTIME_CLASSES.iter().map(|name| runtime_class(name)));
     all.extend(api_services());
     all.extend(flow_control());
-    all.extend([service(settings), endpoints(settings)]);
+    all.extend([service_cidr(settings), service(settings), endpoints(settings)]);
     all.extend(dns(settings));
     all.extend(endpoint_slices(settings));
     all.push(authentication(settings));
@@ -102,6 +102,15 @@ fn flow_control() -> Vec<Desired> {
     let schemas = ("FlowSchema", "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas");
     let levels = flow_defaults::levels().into_iter().map(|level| object(levels, level));
     levels.chain(flow_defaults::schemas().into_iter().map(|schema| object(schemas, schema))).collect()
+}
+
+/// The range that addresses of Services come from, as clients look it up.
+fn service_cidr(settings: &Settings) -> Desired {
+    let object = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [settings.service_network]},
+    });
+    cluster("/apis/networking.k8s.io/v1/servicecidrs", object)
 }
 
 fn service(settings: &Settings) -> Desired {

@@ -15,6 +15,7 @@ fn settings() -> Settings {
     let address = [127, 43, 0, 1].into();
     Settings {
         service_address: address,
+        service_network: "10.96.0.0/16".to_owned(),
         api_addresses: vec![[127, 42, 0, 1].into()],
         api_port: 6443,
         client_authority: "clients".to_owned(),
@@ -69,7 +70,7 @@ async fn a_second_pass_writes_nothing_and_a_narrowed_role_is_widened_again() {
     requests.lock().clear();
     assert_eq!(ensure(&client, &settings()).await.unwrap(), 0);
     assert!(requests.lock().iter().all(|request| request.starts_with("GET ")));
-    assert_eq!(requests.lock().len(), 14, "one list per kind");
+    assert_eq!(requests.lock().len(), 15, "one list per kind");
     let key = "/apis/rbac.authorization.k8s.io/v1/clusterroles/system:discovery";
     let mine = json!({"verbs": ["get"], "nonResourceURLs": ["/mine"]});
     objects.lock().get_mut(key).unwrap()["rules"] = json!([mine]);

@@ -82,7 +82,7 @@ pub fn qualified(name: &str) -> Vec<String> {
     if part.is_empty() {
         complaints.push("name part must be non-empty".to_owned());
     } else if part.len() > LABEL_MAX {
-        complaints.push(format!("name part must be no more than {LABEL_MAX} characters"));
+        complaints.push(format!("name part must be no more than {LABEL_MAX} bytes"));
     }
     if !is_word(part) {
         complaints.push(format!("name part {QUALIFIED_TEXT}"));
@@ -140,7 +140,7 @@ pub fn wildcard(name: &str) -> Vec<String> {
 pub fn port(name: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     if name.len() > PORT_NAME_MAX {
-        complaints.push(format!("must be no more than {PORT_NAME_MAX} characters"));
+        complaints.push(format!("must be no more than {PORT_NAME_MAX} bytes"));
     }
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         complaints.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".to_owned());
@@ -172,7 +172,7 @@ pub fn between(number: i64, low: i64, high: i64) -> Vec<String> {
 fn check(name: &str, longest: usize, fits: bool, text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     if name.len() > longest {
-        complaints.push(format!("must be no more than {longest} characters"));
+        complaints.push(format!("must be no more than {longest} bytes"));
     }
     if !fits {
         complaints.push(text.to_owned());
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn too_long_is_said_before_malformed() {
         let long = "A".repeat(64);
-        assert_eq!(label(&long)[0], "must be no more than 63 characters");
+        assert_eq!(label(&long)[0], "must be no more than 63 bytes");
         assert!(label(&long)[1].starts_with("a lowercase RFC 1123 label"));
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::connect;
 use crate::call::{Call, text};
+use crate::kinds::Problem;
 use crate::reply::{self, Status};
 use crate::update;
 
@@ -14,6 +15,7 @@ const LOG_PARAMETERS: &[&str] =
     &["follow", "previous", "timestamps", "sinceSeconds", "sinceTime", "tailLines", "limitBytes", "stream"];
 
 pub async fn log(call: Call, head: http::Request<()>) -> Result<Response, Status> {
+    check_log_options(&call)?;
     let pod = pod(&call)?;
     let container = container(&call, &pod)?;
     let Some(node) = node(&pod) else {
@@ -25,6 +27,21 @@ pub async fn log(call: Call, head: http::Request<()>) -> Result<Response, Status
     *request.headers_mut() = head.headers().clone();
     let answer = forward(&call, node, request).await?;
     reply::passed_on(answer, call.kind(), call.name()).await
+}
+
+fn check_log_options(call: &Call) -> Result<(), Status> {
+    let query = call.query();
+    let mut problems = Vec::new();
+    for (name, least) in [("tailLines", 0), ("sinceSeconds", 1), ("limitBytes", 1)] {
+        if let Some(number) = query.integer(name).map_err(Status::bad_request)?.filter(|number| *number < least) {
+            let why = if least == 0 { "must be greater than or equal to 0" } else { "must be greater than 0" };
+            problems.push(Problem::invalid(name, number, why));
+        }
+    }
+    if query.get("sinceSeconds").is_some() && query.get("sinceTime").is_some() {
+        problems.push(Problem::forbidden("", "at most one of `sinceTime` or `sinceSeconds` may be specified"));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Status::invalid_kind(("", "PodLogOptions"), call.name(), &problems)) }
 }
 
 fn log_parameters(call: &Call) -> String {

@@ -7,7 +7,7 @@ use crate::body::{self, Expected};
 use crate::call::{Call, WriteOptions};
 use crate::reply::{self, Status};
 use crate::seams::Operation;
-use crate::{forms, update, write};
+use crate::{update, write};
 
 pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     let options = WriteOptions::of(&call)?;
@@ -22,6 +22,6 @@ pub async fn create(call: Call, body: Body) -> Result<Response, Status> {
     let issuer = call.server.tokens.as_ref().ok_or_else(Status::no_such_path)?;
     let issued = issuer.issue(&account, request).await?;
     let mut response = reply::created(issued.request.to_string().into());
-    forms::warn(&mut response, &issued.warnings);
+    reply::warn(&mut response, &issued.warnings);
     Ok(response)
 }

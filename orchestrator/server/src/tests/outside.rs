@@ -333,7 +333,7 @@ async fn expressions_that_do_not_fit_their_types_are_told_in_the_status() {
         })
         .collect();
     expect![[r#"
-        spec.validations[1].expression: apps/v1, Kind=Deployment: ERROR: <input>:1:1: found no matching overload for '_>_' applied to '(int, string)'
-        spec.validations[1].messageExpression: apps/v1, Kind=Deployment: ERROR: <input>:1:1: found no matching overload for '_+_' applied to '(string, int)'"#]]
+        spec.validations[1].expression: apps/v1, Kind=Deployment: ERROR: <input>:1:22: found no matching overload for '_>_' applied to '(int, string)'
+        spec.validations[1].messageExpression: apps/v1, Kind=Deployment: ERROR: <input>:1:8: found no matching overload for '_+_' applied to '(string, int)'"#]]
     .assert_eq(&told.join("\n"));
 }

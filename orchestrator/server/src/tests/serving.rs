@@ -265,6 +265,6 @@ async fn times_beyond_every_clock_are_taken() {
     assert_eq!((status.as_u16(), &reply["metadata"]["deletionTimestamp"]), (200, &json!("9999-12-30T22:00:00Z")));
     let (status, _) = send(&server, &format!("DELETE {PODS}/long?gracePeriodSeconds=5"), Value::Null).await;
     assert_eq!(status.as_u16(), 200);
-    let watched = request(&format!("GET {PODS}?watch=true&timeoutSeconds={}", u64::MAX), Vec::new());
+    let watched = request(&format!("GET {PODS}?watch=true&timeoutSeconds={}", i64::MAX), Vec::new());
     assert_eq!(raw(&server, watched).await.status(), 200);
 }

@@ -164,54 +164,6 @@ async fn updates_are_guarded_counted_and_skipped_when_nothing_changes() {
 }
 
 #[tokio::test]
-async fn patches_change_what_they_name() {
-    let server = server().await;
-    send(&server, &format!("POST {CMS}"), json!({ "metadata": { "name": "a" }, "data": { "k": "v", "l": "w" } })).await;
-    let patched = async |content_type: &str, body: Value| {
-        let mut request = request(&format!("PATCH {CMS}/a"), body.to_string().into_bytes());
-        request.headers_mut().insert("content-type", content_type.parse().unwrap());
-        let (status, reply) = read(raw(&server, request).await).await;
-        format!("{} {} {}", status.as_u16(), reply["data"], reply["message"].as_str().unwrap_or_default())
-    };
-    let merge = json!({ "data": { "k": null, "m": "x" } });
-    expect![[r#"200 {"l":"w","m":"x"} "#]].assert_eq(&patched("application/merge-patch+json", merge).await);
-    let json_patch =
-        json!([{ "op": "test", "path": "/data/l", "value": "w" }, { "op": "add", "path": "/data/n", "value": "y" }]);
-    expect![[r#"200 {"l":"w","m":"x","n":"y"} "#]].assert_eq(&patched("application/json-patch+json", json_patch).await);
-    let failing = json!([{ "op": "test", "path": "/data/l", "value": "no" }]);
-    expect!["422 null the server rejected our request due to an error in our request"]
-        .assert_eq(&patched("application/json-patch+json", failing).await);
-    let strategic = json!({ "data": { "l": null } });
-    expect![[r#"200 {"m":"x","n":"y"} "#]]
-        .assert_eq(&patched("application/strategic-merge-patch+json", strategic).await);
-    for (unfit, expected) in [
-        (
-            json!({ "metadata": { "labels": "x" } }),
-            expect![[
-                r#"422 null  "" is invalid: patch: Invalid value: "map[metadata:map[labels:x]]": cannot restore map from string"#
-            ]],
-        ),
-        (
-            json!({ "metadata": { "labels": { "a": 1 } } }),
-            expect![[
-                r#"422 null  "" is invalid: patch: Invalid value: "map[metadata:map[labels:map[a:1]]]": unrecognized type: string"#
-            ]],
-        ),
-        (
-            json!({ "immutable": ["a", null] }),
-            expect![[
-                r#"422 null  "" is invalid: patch: Invalid value: "map[immutable:[a <nil>]]": unrecognized type: bool"#
-            ]],
-        ),
-    ] {
-        expected.assert_eq(&patched("application/strategic-merge-patch+json", unfit).await);
-    }
-    let stale = json!({ "metadata": { "resourceVersion": "1" } });
-    expect![[r#"409 null Operation cannot be fulfilled on configmaps "a": the object has been modified; please apply your changes to the latest version and try again"#]].assert_eq(&patched("application/merge-patch+json", stale).await);
-    expect!["415 null the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"].assert_eq(&patched("application/json", json!({})).await);
-}
-
-#[tokio::test]
 async fn deletion_waits_for_finalizers_and_grace() {
     let server = server().await;
     send(&server, &format!("POST {CMS}"), json!({ "metadata": { "name": "a" } })).await;

@@ -11,14 +11,16 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
 
-/// By the given authorities; by the public ones where none are given.
+/// By the given authorities, by the public ones where none are given, or not at all.
 #[derive(Debug)]
-pub struct Verified {
-    by_roots: Arc<WebPkiServerVerifier>,
+pub struct Verifier {
+    /// `None` for who asked for it by `insecureSkipTLSVerify`.
+    by_roots: Option<Arc<WebPkiServerVerifier>>,
     authorities: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
 }
 
-impl Verified {
+impl Verifier {
     pub fn new(authorities: &[u8], provider: Arc<CryptoProvider>) -> Result<Self, String> {
         let authorities: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(authorities).collect();
         let authorities = authorities.map_err(|error| error.to_string())?;
@@ -29,8 +31,12 @@ impl Verified {
         for authority in &authorities {
             roots.add(authority.clone()).map_err(|error| error.to_string())?;
         }
-        let by_roots = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        Ok(Self { by_roots: by_roots.map_err(|error| error.to_string())?, authorities })
+        let by_roots = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+        Ok(Self { by_roots: Some(by_roots.map_err(|error| error.to_string())?), authorities, provider })
+    }
+
+    pub fn of_anyone(provider: Arc<CryptoProvider>) -> Self {
+        Self { by_roots: None, authorities: Vec::new(), provider }
     }
 
     /// Go, and so upstream, takes a certificate that is trusted itself, even one that may sign others: what
@@ -51,7 +57,7 @@ fn check_alone(certificate: &CertificateDer<'_>, name: &ServerName<'_>, now: Uni
     }
 }
 
-impl ServerCertVerifier for Verified {
+impl ServerCertVerifier for Verifier {
     // tidy: wide because rustls asks so
     fn verify_server_cert(
         &self,
@@ -61,10 +67,11 @@ impl ServerCertVerifier for Verified {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(by_roots) = &self.by_roots else { return Ok(ServerCertVerified::assertion()) };
         if self.is_trusted_itself(end_entity) {
             return check_alone(end_entity, server_name, now).map(|()| ServerCertVerified::assertion());
         }
-        self.by_roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        by_roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -73,7 +80,8 @@ impl ServerCertVerifier for Verified {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.by_roots.verify_tls12_signature(message, cert, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, cert, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -82,51 +90,12 @@ impl ServerCertVerifier for Verified {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.by_roots.verify_tls13_signature(message, cert, signature)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_roots.supported_verify_schemes()
-    }
-}
-
-/// For who asked for it by `insecureSkipTLSVerify`.
-#[derive(Debug)]
-pub struct Unverified(pub Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    // tidy: wide because rustls asks so
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -140,7 +109,7 @@ mod tests {
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let made = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Verified::new(made.pem().as_bytes(), provider).unwrap();
+        let verifier = Verifier::new(made.pem().as_bytes(), provider).unwrap();
         let ask = |name: &'static str, at| {
             let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at));
             verifier.verify_server_cert(made.der(), &[], &ServerName::try_from(name).unwrap(), &[], at).is_ok()

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use super::{DIRECTIVE, Rule, merge_map, unknown_directive, without_directives};
-use crate::patch::PatchError;
+use crate::patch::{PatchError, as_go_prints};
 
 pub(super) fn merge(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<Vec<Value>, PatchError> {
     if patch.iter().chain(&original).any(Value::is_array) {
@@ -16,7 +16,7 @@ pub(super) fn merge(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Resu
     let structs = patch.iter().chain(&original).next().is_some_and(Value::is_object);
     let same = patch.iter().chain(&original).all(|value| value.is_object() == structs);
     if !same {
-        return Err(PatchError::Unprocessable("invalid list type: elements differ in type".to_owned()));
+        return Err(PatchError::Unmergeable("invalid list type: elements differ in type".to_owned()));
     }
     let before = original.clone();
     let (merged, order) =
@@ -33,7 +33,7 @@ fn merge_primitives(original: Vec<Value>, patch: Vec<Value>) -> (Vec<Value>, Vec
 /// The merged list, and the patch's elements as the order to keep.
 fn merge_structs(original: Vec<Value>, patch: Vec<Value>, rule: Rule) -> Result<(Vec<Value>, Vec<Value>), PatchError> {
     let key =
-        rule.merge_key.ok_or_else(|| PatchError::Unprocessable("cannot merge lists without merge key".to_owned()))?;
+        rule.merge_key.ok_or_else(|| PatchError::Unmergeable("cannot merge lists without merge key".to_owned()))?;
     let (mut merged, patch) = directives(original, patch, key)?;
     let mut places: HashMap<String, usize> = HashMap::new();
     for (index, element) in merged.iter().enumerate() {
@@ -76,7 +76,7 @@ fn directives(original: Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Vec
             }
             Some(Value::String(directive)) if directive == "replace" => replace = true,
             Some(Value::String(directive)) if directive == "merge" => {
-                return Err(PatchError::Unprocessable("merging lists cannot yet be specified in the patch".to_owned()));
+                return Err(PatchError::Unmergeable("merging lists cannot yet be specified in the patch".to_owned()));
             }
             Some(other) => return Err(unknown_directive(other, map)),
         }
@@ -85,8 +85,8 @@ fn directives(original: Vec<Value>, patch: Vec<Value>, key: &str) -> Result<(Vec
 }
 
 fn no_merge_key(map: &Map<String, Value>, key: &str) -> PatchError {
-    let map = serde_json::to_string(map).unwrap_or_default();
-    PatchError::Unprocessable(format!("map: {map} does not contain declared merge key: {key}"))
+    let map = as_go_prints(&map.clone().into());
+    PatchError::Unmergeable(format!("map: {map} does not contain declared merge key: {key}"))
 }
 
 /// The elements of the patch must stand in the order that the directive asks for, and be named by it.
@@ -103,8 +103,8 @@ pub(super) fn consistent(patch: Option<&[Value]>, order: &[Value], rule: Rule) -
     if fits {
         return Ok(());
     }
-    let text = |list: &[Value]| serde_json::to_string(list).unwrap_or_default();
-    Err(PatchError::Unprocessable(format!(
+    let text = |list: &[Value]| as_go_prints(&list.to_vec().into());
+    Err(PatchError::Unmergeable(format!(
         "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
         text(patch),
         text(order)

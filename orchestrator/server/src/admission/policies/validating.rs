@@ -194,5 +194,5 @@ fn act(
         _ => (422, "Invalid"),
     };
     let cause = json!({ "message": why });
-    Err(Status { code, reason, ..denied }.with_causes(vec![cause]))
+    Err(Status { code, reason: reason.into(), ..denied }.with_causes(vec![cause]))
 }

@@ -130,12 +130,12 @@ impl Question {
 }
 
 fn verdict(response: &Value, hook: &Hook) -> Result<Answer, Status> {
+    let warnings = items(&response["warnings"]).iter().map(|warning| text(warning).to_owned()).collect();
     if response["allowed"] != true {
-        return Err(denied(&response["status"], &hook.name));
+        return Err(Status { warnings, ..denied(&response["status"], &hook.name) });
     }
     let patch = text(&response["patch"]);
     let patch = if patch.is_empty() { None } else { STANDARD.decode(patch).ok() };
-    let warnings = items(&response["warnings"]).iter().map(|warning| text(warning).to_owned()).collect();
     Ok(Answer { warnings, patch })
 }
 
@@ -147,5 +147,5 @@ fn denied(result: &Value, name: &str) -> Status {
         (message, _) => format!("{denied}: {message}"),
     };
     let code = result["code"].as_u64().and_then(|code| u16::try_from(code).ok()).unwrap_or(0).max(400);
-    Status::of_others(code, text(&result["reason"]), message)
+    Status::of_others(code, message, result)
 }

@@ -1,83 +1,19 @@
-//! Jobs and CronJobs, against the API server in process over a memory store. `play_nodes` plays the agent: a pod ends as
+//! Jobs and CronJobs. `play_nodes` plays the agent: a pod ends as
 //! its image says, at once (`ok`, `fail-3`) or when it is deleted (`run`).
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use amphipod_api::Informers;
-use amphipod_controllers::{Options, run};
-use amphipod_server::Server;
-use amphipod_server::seams::{Attributes, Authorize, Decision, Identity};
-use amphipod_store::MemoryStore;
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Event, Namespace, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::runtime::watcher;
-use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct AllowAll;
-impl Authorize for AllowAll {
-    fn authorize(&self, _: &Identity, _: &Attributes) -> Decision {
-        Decision::Allowed { reason: String::new() }
-    }
-}
-
-struct Cluster {
-    client: kube::Client,
-    server: Server,
-    /// How far the controllers' clock is ahead.
-    ahead: Arc<Mutex<Duration>>,
-    tasks: JoinSet<()>,
-}
+use crate::cluster::Cluster;
 
 impl Cluster {
-    async fn start() -> Self {
-        let options = amphipod_server::Options::new(Arc::new(MemoryStore::new()), Arc::new(AllowAll));
-        let server = Server::new(options).await.expect("a server");
-        let client = server.client(Identity::system_masters());
-        let mut cluster = Self { client, server, ahead: Arc::default(), tasks: JoinSet::new() };
-        cluster.start_controllers();
-        cluster.create::<Namespace>("", json!({"metadata": {"name": "d"}})).await;
-        cluster
-    }
-
-    fn start_controllers(&mut self) {
-        let informers = Informers::new(self.server.source(Identity::system_masters()));
-        let ahead = self.ahead.clone();
-        let clock = Arc::new(move || jiff::Timestamp::now() + *ahead.lock());
-        let options = Options { clock, root_ca: "ca".into(), authority: None };
-        self.tasks.spawn(run(self.client.clone(), informers, options));
-        self.tasks.spawn(play_nodes(self.client.clone()));
-    }
-
-    /// As after a crash: nothing that was only in memory is known any more.
-    async fn restart_controllers(&mut self) {
-        self.tasks.shutdown().await;
-        self.start_controllers();
-    }
-
-    fn api<K: kube::Resource<DynamicType = ()>>(&self, namespace: &str) -> Api<DynamicObject> {
-        let resource = ApiResource::erase::<K>(&());
-        match namespace {
-            "" => Api::all_with(self.client.clone(), &resource),
-            namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
-        }
-    }
-
-    async fn create<K: kube::Resource<DynamicType = ()>>(&self, namespace: &str, mut object: Value) -> DynamicObject {
-        object["apiVersion"] = K::api_version(&()).as_ref().into();
-        object["kind"] = K::kind(&()).as_ref().into();
-        let object = serde_json::from_value(object).expect("an object");
-        self.api::<K>(namespace).create(&PostParams::default(), &object).await.expect("created")
-    }
-
     async fn job(&self, name: &str, image: &str, spec: Value) {
         let mut all =
             json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": image}]}}});
@@ -85,52 +21,20 @@ impl Cluster {
         self.create::<Job>("d", json!({"metadata": {"name": name}, "spec": all})).await;
     }
 
-    async fn patch<K: kube::Resource<DynamicType = ()>>(&self, name: &str, patch: Value) {
-        self.api::<K>("d").patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("patched");
-    }
-
-    async fn list<K: kube::Resource<DynamicType = ()>>(&self) -> Vec<DynamicObject> {
-        self.api::<K>("d").list(&ListParams::default()).await.expect("listed").items
-    }
-
-    /// Waits until an object, `null` for none, is as wanted.
-    async fn until<K>(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value
+    /// Waits until an object of `d`, `null` for none, is as wanted.
+    async fn becomes<K>(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value
     where
         K: kube::Resource<DynamicType = ()>,
     {
-        let mut last = Value::Null;
-        let mut states = std::pin::pin!(watcher::watch_object(self.api::<K>("d"), name));
-        let waiting = async {
-            while let Some(state) = states.next().await {
-                last = state.ok().flatten().map_or(Value::Null, |state| serde_json::to_value(state).expect("JSON"));
-                if wanted(&last) {
-                    return;
-                }
-            }
-        };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            let pods = self.list::<Pod>().await;
-            let pods: Vec<_> = pods
-                .iter()
-                .map(|pod| {
-                    (
-                        pod.name_any(),
-                        pod.data["status"]["phase"].clone(),
-                        pod.metadata.finalizers.clone(),
-                        pod.metadata.deletion_timestamp.is_some(),
-                    )
-                })
-                .collect();
-            panic!("{name} is not as wanted: {}\n{pods:#?}\n{:#?}", last["status"], self.events().await);
-        }
-        last
+        let value = |state: Option<&DynamicObject>| serde_json::to_value(state).expect("JSON");
+        value(self.until::<K>("d", name, |state| wanted(&value(state))).await.as_ref())
     }
 
     /// Waits for the end: its reason, its counts, the conditions on the way.
     async fn ended(&self, name: &str) -> String {
         let is_end = |condition: &Value| condition["type"] == "Complete" || condition["type"] == "Failed";
         let has_ended = |job: &Value| job["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(is_end));
-        let job = self.until::<Job>(name, has_ended).await;
+        let job = self.becomes::<Job>(name, has_ended).await;
         let status = &job["status"];
         let conditions = status["conditions"].as_array().expect("conditions").iter();
         let conditions: Vec<_> = conditions
@@ -146,39 +50,10 @@ impl Cluster {
             conditions.join(" ")
         )
     }
+}
 
-    /// `reason message` of all, names of pods cut to their owner's.
-    async fn events(&self) -> Vec<String> {
-        let events = self.list::<Event>().await;
-        let told = events.iter().map(|event| {
-            format!("{} {}", event.data["reason"].as_str().unwrap_or(""), event.data["message"].as_str().unwrap_or(""))
-        });
-        let mut told: Vec<_> = told.collect();
-        told.sort();
-        told
-    }
-
-    async fn told(&self, event: &str) {
-        let waiting = async {
-            let events = watcher::watcher(self.api::<Event>("d"), watcher::Config::default());
-            let mut events = std::pin::pin!(events);
-            while let Some(change) = events.next().await {
-                if let Ok(watcher::Event::Apply(_) | watcher::Event::InitDone) = change
-                    && self.events().await.iter().any(|told| told.starts_with(event))
-                {
-                    return;
-                }
-            }
-        };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            panic!("nobody says {event:?}: {:#?}", self.events().await);
-        }
-    }
-
-    /// Lets waits that are counted by the clock pass.
-    fn leap(&self, by: Duration) {
-        *self.ahead.lock() += by;
-    }
+async fn cluster() -> Cluster {
+    Cluster::start(|client| Box::pin(play_nodes(client))).await
 }
 
 async fn play_nodes(client: kube::Client) {
@@ -222,7 +97,7 @@ async fn play_nodes(client: kube::Client) {
 
 #[tokio::test]
 async fn a_job_runs_its_pods_to_the_end() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cluster.job("work", "ok", json!({"completions": 6, "parallelism": 2})).await;
     assert_eq!(
         cluster.ended("work").await,
@@ -238,13 +113,13 @@ async fn a_job_runs_its_pods_to_the_end() {
     assert_eq!(job.data["status"]["ready"], 0);
     // Its pods go with it: nothing holds them.
     cluster.api::<Job>("d").delete("work", &DeleteParams::foreground()).await.expect("deleted");
-    cluster.until::<Job>("work", Value::is_null).await;
+    cluster.becomes::<Job>("work", Value::is_null).await;
     assert!(cluster.list::<Pod>().await.is_empty());
 }
 
 #[tokio::test]
 async fn an_indexed_job_tells_each_pod_its_index() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cluster.job("each", "ok", json!({"completions": 3, "parallelism": 3, "completionMode": "Indexed"})).await;
     assert!(cluster.ended("each").await.starts_with("3 succeeded, 0 failed"));
     let job = cluster.api::<Job>("d").get("each").await.expect("a job");
@@ -269,10 +144,10 @@ async fn an_indexed_job_tells_each_pod_its_index() {
 
 #[tokio::test]
 async fn failures_are_retried_later_and_then_given_up() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cluster.job("bad", "fail-1", json!({"backoffLimit": 1})).await;
     let failed_once = |job: &Value| job["status"]["failed"] == 1;
-    cluster.until::<Job>("bad", failed_once).await;
+    cluster.becomes::<Job>("bad", failed_once).await;
     assert_eq!(cluster.list::<Pod>().await.len(), 1, "the second is not made at once");
     cluster.leap(Duration::from_secs(60));
     cluster.patch::<Job>("bad", json!({"metadata": {"labels": {"look": "again"}}})).await;
@@ -292,9 +167,9 @@ async fn failures_are_retried_later_and_then_given_up() {
 
 #[tokio::test]
 async fn a_deadline_ends_what_runs() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cluster.job("late", "run", json!({"activeDeadlineSeconds": 600, "parallelism": 2, "completions": 2})).await;
-    cluster.until::<Job>("late", |job| job["status"]["ready"] == 2).await;
+    cluster.becomes::<Job>("late", |job| job["status"]["ready"] == 2).await;
     cluster.leap(Duration::from_secs(700));
     cluster.patch::<Job>("late", json!({"metadata": {"labels": {"look": "again"}}})).await;
     assert_eq!(
@@ -307,51 +182,51 @@ async fn a_deadline_ends_what_runs() {
 
 #[tokio::test]
 async fn a_job_is_suspended_and_resumed() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cluster.job("nap", "run", json!({"parallelism": 2, "completions": 2})).await;
-    cluster.until::<Job>("nap", |job| job["status"]["ready"] == 2).await;
+    cluster.becomes::<Job>("nap", |job| job["status"]["ready"] == 2).await;
     cluster.patch::<Job>("nap", json!({"spec": {"suspend": true}})).await;
     let asleep = |job: &Value| {
         job["status"]["active"].is_null() && job["status"]["terminating"] == 0 && job["status"]["startTime"].is_null()
     };
-    let job = cluster.until::<Job>("nap", asleep).await;
+    let job = cluster.becomes::<Job>("nap", asleep).await;
     assert_eq!(job["status"]["conditions"][0]["reason"], "JobSuspended");
     assert_eq!(job["status"]["failed"], Value::Null, "what is suspended has not failed");
     cluster.told("Suspended Job suspended").await;
     cluster.patch::<Job>("nap", json!({"spec": {"suspend": false}})).await;
     let awake = |job: &Value| job["status"]["ready"] == 2 && job["status"]["conditions"][0]["reason"] == "JobResumed";
-    cluster.until::<Job>("nap", awake).await;
+    cluster.becomes::<Job>("nap", awake).await;
     cluster.told("Resumed Job resumed").await;
 }
 
 #[tokio::test]
 async fn orphans_are_adopted_and_let_go() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cluster.job("own", "run", json!({})).await;
-    cluster.until::<Job>("own", |job| job["status"]["ready"] == 1).await;
+    cluster.becomes::<Job>("own", |job| job["status"]["ready"] == 1).await;
     let pod = cluster.list::<Pod>().await[0].name_any();
     // Released with its labels: another is made, and it is no longer held.
     cluster.patch::<Pod>(&pod, json!({"metadata": {"labels": {"batch.kubernetes.io/controller-uid": null}}})).await;
     let is_free = |pod: &Value| pod["metadata"]["ownerReferences"].is_null() && pod["metadata"]["finalizers"].is_null();
-    cluster.until::<Pod>(&pod, is_free).await;
+    cluster.becomes::<Pod>(&pod, is_free).await;
     let job = cluster.api::<Job>("d").get("own").await.expect("a job");
     let label = json!({"metadata": {"labels": {"batch.kubernetes.io/controller-uid": job.uid()}}});
     cluster.patch::<Pod>(&pod, label).await;
     // Adopted again, it is one too many: one of both goes, none is counted.
-    cluster.until::<Job>("own", |job| job["status"]["active"] == 1 && job["status"]["terminating"] == 0).await;
+    cluster.becomes::<Job>("own", |job| job["status"]["active"] == 1 && job["status"]["terminating"] == 0).await;
     cluster.api::<Job>("d").delete("own", &DeleteParams::orphan()).await.expect("deleted");
-    cluster.until::<Job>("own", Value::is_null).await;
+    cluster.becomes::<Job>("own", Value::is_null).await;
     for pod in cluster.list::<Pod>().await {
-        cluster.until::<Pod>(&pod.name_any(), |pod| pod.is_null() || is_free(pod)).await;
+        cluster.becomes::<Pod>(&pod.name_any(), |pod| pod.is_null() || is_free(pod)).await;
     }
 }
 
 #[tokio::test]
 async fn nothing_is_forgotten_when_the_controllers_start_again() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = cluster().await;
     cluster.job("long", "ok", json!({"completions": 40, "parallelism": 4})).await;
     for succeeded in [4, 12, 20, 30] {
-        cluster.until::<Job>("long", |job| job["status"]["succeeded"].as_i64() >= Some(succeeded)).await;
+        cluster.becomes::<Job>("long", |job| job["status"]["succeeded"].as_i64() >= Some(succeeded)).await;
         cluster.restart_controllers().await;
     }
     assert!(cluster.ended("long").await.starts_with("40 succeeded, 0 failed, 0 active"));
@@ -362,10 +237,10 @@ async fn nothing_is_forgotten_when_the_controllers_start_again() {
 
 #[tokio::test]
 async fn a_job_of_another_manager_is_left_alone_and_a_finished_one_goes() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cluster.job("theirs", "ok", json!({"managedBy": "acme.io/jobs"})).await;
     cluster.job("brief", "ok", json!({"ttlSecondsAfterFinished": 0})).await;
-    cluster.until::<Job>("brief", |job| job.is_null()).await;
+    cluster.becomes::<Job>("brief", |job| job.is_null()).await;
     cluster.told("Completed Job completed").await;
     let theirs = cluster.api::<Job>("d").get("theirs").await.expect("a job");
     assert_eq!(theirs.data["status"], json!({}));
@@ -386,7 +261,7 @@ async fn next_hour(cluster: &Cluster, name: &str, look: &str) {
 
 #[tokio::test]
 async fn a_cron_job_makes_one_job_an_hour_and_keeps_a_few() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cron_job(&cluster, "tick", "ok", json!({"successfulJobsHistoryLimit": 1})).await;
     for hour in ["a", "b", "c"] {
         let before = cluster.api::<CronJob>("d").get("tick").await.expect("a cron job");
@@ -398,7 +273,7 @@ async fn a_cron_job_makes_one_job_an_hour_and_keeps_a_few() {
                 && status["active"].is_null()
                 && !status["lastSuccessfulTime"].is_null()
         };
-        cluster.until::<CronJob>("tick", is_through).await;
+        cluster.becomes::<CronJob>("tick", is_through).await;
     }
     cluster.told("SuccessfulDelete Deleted job tick-").await;
     cluster.told("SuccessfulCreate Created job tick-").await;
@@ -406,7 +281,7 @@ async fn a_cron_job_makes_one_job_an_hour_and_keeps_a_few() {
     let cron = cluster.api::<CronJob>("d").get("tick").await.expect("a cron job");
     let last: jiff::Timestamp =
         cron.data["status"]["lastScheduleTime"].as_str().expect("a time").parse().expect("a time");
-    let job = cluster.until::<Job>(&format!("tick-{}", last.as_second() / 60), |job| !job.is_null()).await;
+    let job = cluster.becomes::<Job>(&format!("tick-{}", last.as_second() / 60), |job| !job.is_null()).await;
     let scheduled = &job["metadata"]["annotations"]["batch.kubernetes.io/cronjob-scheduled-timestamp"];
     assert_eq!(*scheduled, last.to_string());
     assert_eq!(job["metadata"]["labels"]["a"], "b");
@@ -415,7 +290,7 @@ async fn a_cron_job_makes_one_job_an_hour_and_keeps_a_few() {
 
 #[tokio::test]
 async fn cron_jobs_forbid_or_replace_what_still_runs() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cron_job(&cluster, "one", "run", json!({"concurrencyPolicy": "Forbid"})).await;
     cron_job(&cluster, "new", "run", json!({"concurrencyPolicy": "Replace"})).await;
     cron_job(&cluster, "off", "run", json!({"suspend": true})).await;
@@ -423,16 +298,16 @@ async fn cron_jobs_forbid_or_replace_what_still_runs() {
     cluster.patch::<CronJob>("new", json!({"metadata": {"labels": {"look": "a"}}})).await;
     let active = |cron: &Value| cron["status"]["active"][0]["name"].clone();
     let has_one = |cron: &Value| cron["status"]["active"].as_array().is_some_and(|active| active.len() == 1);
-    let one = active(&cluster.until::<CronJob>("one", has_one).await);
-    let new = active(&cluster.until::<CronJob>("new", has_one).await);
+    let one = active(&cluster.becomes::<CronJob>("one", has_one).await);
+    let new = active(&cluster.becomes::<CronJob>("new", has_one).await);
     next_hour(&cluster, "one", "b").await;
     cluster.patch::<CronJob>("new", json!({"metadata": {"labels": {"look": "b"}}})).await;
     cluster
         .told("JobAlreadyActive Not starting job because prior execution is running and concurrency policy is Forbid")
         .await;
-    cluster.until::<CronJob>("new", |cron| has_one(cron) && active(cron) != new).await;
-    cluster.until::<Job>(new.as_str().expect("a name"), Value::is_null).await;
-    assert_eq!(active(&cluster.until::<CronJob>("one", has_one).await), one);
+    cluster.becomes::<CronJob>("new", |cron| has_one(cron) && active(cron) != new).await;
+    cluster.becomes::<Job>(new.as_str().expect("a name"), Value::is_null).await;
+    assert_eq!(active(&cluster.becomes::<CronJob>("one", has_one).await), one);
     // Somebody takes the running job away.
     cluster.api::<Job>("d").delete(one.as_str().expect("a name"), &DeleteParams::background()).await.expect("deleted");
     cluster.told("MissingJob Active job went missing: one-").await;

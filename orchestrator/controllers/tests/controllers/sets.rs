@@ -1,121 +1,31 @@
-//! StatefulSets, DaemonSets, disruption budgets and claims of volumes, against the API server in process over a memory store. `Node` plays
+//! StatefulSets, DaemonSets, disruption budgets and claims of volumes. `play_nodes` plays
 //! scheduler and agent: it binds pods, runs those whose image is `ok`, and lets ended pods go.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use amphipod_api::Informers;
-use amphipod_controllers::{Options, run};
-use amphipod_server::Server;
-use amphipod_server::seams::{Attributes, Authorize, Decision, Identity};
-use amphipod_store::MemoryStore;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, StatefulSet};
-use k8s_openapi::api::core::v1::{Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct AllowAll;
-impl Authorize for AllowAll {
-    fn authorize(&self, _: &Identity, _: &Attributes) -> Decision {
-        Decision::Allowed { reason: String::new() }
-    }
-}
-
-struct Cluster {
-    client: kube::Client,
-    server: Server,
-    tasks: JoinSet<()>,
-}
+use crate::cluster::{Cluster, PATIENCE};
 
 impl Cluster {
-    async fn start() -> Self {
-        let options = amphipod_server::Options::new(Arc::new(MemoryStore::new()), Arc::new(AllowAll));
-        let server = Server::new(options).await.expect("a server");
-        let client = server.client(Identity::system_masters());
-        let mut cluster = Self { client, server, tasks: JoinSet::new() };
-        cluster.start_controllers();
-        cluster.tasks.spawn(play_nodes(cluster.client.clone()));
-        cluster.create::<Namespace>("", json!({"metadata": {"name": "d"}})).await;
-        cluster
-    }
-
-    fn start_controllers(&mut self) {
-        let informers = Informers::new(self.server.source(Identity::system_masters()));
-        let options = Options { clock: Arc::new(jiff::Timestamp::now), root_ca: "ca".into(), authority: None };
-        self.tasks.spawn(run(self.client.clone(), informers, options));
-    }
-
-    /// As after a crash: nothing that was only in memory is known any more.
-    async fn restart_controllers(&mut self) {
-        self.tasks.shutdown().await;
-        self.start_controllers();
-        self.tasks.spawn(play_nodes(self.client.clone()));
-    }
-
-    fn api<K: kube::Resource<DynamicType = ()>>(&self, namespace: &str) -> Api<DynamicObject> {
-        let resource = ApiResource::erase::<K>(&());
-        match namespace {
-            "" => Api::all_with(self.client.clone(), &resource),
-            namespace => Api::namespaced_with(self.client.clone(), namespace, &resource),
-        }
-    }
-
-    async fn create<K: kube::Resource<DynamicType = ()>>(&self, namespace: &str, mut object: Value) {
-        object["apiVersion"] = K::api_version(&()).as_ref().into();
-        object["kind"] = K::kind(&()).as_ref().into();
-        let object = serde_json::from_value(object).expect("an object");
-        self.api::<K>(namespace).create(&PostParams::default(), &object).await.expect("created");
-    }
-
-    async fn patch<K: kube::Resource<DynamicType = ()>>(&self, name: &str, patch: Value) {
-        self.api::<K>("d").patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.expect("patched");
-    }
-
-    async fn list<K: kube::Resource<DynamicType = ()>>(&self) -> Vec<DynamicObject> {
-        self.api::<K>("d").list(&ListParams::default()).await.expect("listed").items
-    }
-
-    async fn until<K>(&self, name: &str, see: impl Fn(&DynamicObject) -> Value, wanted: Value)
+    async fn shows<K>(&self, name: &str, see: impl Fn(&DynamicObject) -> Value, wanted: Value)
     where
         K: kube::Resource<DynamicType = ()>,
     {
-        self.until_in::<K>("d", name, see, wanted).await;
+        self.shows_in::<K>("d", name, see, wanted).await;
     }
 
     /// Waits until what `see` makes of an object is as wanted.
-    async fn until_in<K>(&self, namespace: &str, name: &str, see: impl Fn(&DynamicObject) -> Value, wanted: Value)
+    async fn shows_in<K>(&self, namespace: &str, name: &str, see: impl Fn(&DynamicObject) -> Value, wanted: Value)
     where
         K: kube::Resource<DynamicType = ()>,
     {
-        let mut last = Value::Null;
-        let mut states = std::pin::pin!(watcher::watch_object(self.api::<K>(namespace), name));
-        let waiting = async {
-            while let Some(state) = states.next().await {
-                last = state.ok().flatten().map_or(Value::Null, |state| see(&state));
-                if last == wanted {
-                    return;
-                }
-            }
-        };
-        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
-            let pods: Vec<_> = self
-                .list::<Pod>()
-                .await
-                .iter()
-                .map(|pod| format!("{} {}", pod.name_any(), pod.data["status"]["phase"]))
-                .collect();
-            let events: Vec<_> =
-                self.list::<Event>().await.iter().map(|event| event.data["message"].to_string()).collect();
-            panic!("{name} is {last}, not {wanted}; pods {pods:?}; events {events:#?}");
-        }
+        self.until::<K>(namespace, name, |state| state.map_or(Value::Null, &see) == wanted).await;
     }
 
     async fn settled(&self, name: &str, replicas: i32, revision: i64) {
@@ -130,7 +40,7 @@ impl Cluster {
                 status["observedGeneration"] == json!(set.metadata.generation)
             ])
         };
-        self.until::<StatefulSet>(name, see, json!([replicas, replicas, replicas, true, true])).await;
+        self.shows::<StatefulSet>(name, see, json!([replicas, replicas, replicas, true, true])).await;
         let newest = self.list::<ControllerRevision>().await.iter().map(|one| one.data["revision"].as_i64()).max();
         assert_eq!(newest.flatten(), Some(revision));
     }
@@ -142,21 +52,10 @@ impl Cluster {
         let image = |pod: &DynamicObject| pod.data["spec"]["containers"][0]["image"].as_str().unwrap_or("").to_owned();
         pods.iter().map(|pod| (pod.name_any(), image(pod))).collect()
     }
+}
 
-    async fn told(&self, reason: &str, message: &str) {
-        let told = async {
-            let mut events = std::pin::pin!(watcher::watcher(self.api::<Event>("d"), watcher::Config::default()));
-            while let Some(event) = events.next().await {
-                if let Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) = event
-                    && event.data["reason"] == reason
-                    && event.data["message"] == message
-                {
-                    return;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, told).await.unwrap_or_else(|_| panic!("no event {reason}: {message}"));
-    }
+async fn cluster() -> Cluster {
+    Cluster::start(|client| Box::pin(play_nodes(client))).await
 }
 
 /// Binds, runs and ends every pod as soon as it is seen.
@@ -211,11 +110,11 @@ fn names(pods: &[(String, String)]) -> Vec<String> {
 
 #[tokio::test]
 async fn a_stateful_set_grows_rolls_out_and_goes_back() {
-    let mut cluster = Cluster::start().await;
+    let mut cluster = cluster().await;
     cluster.create::<StatefulSet>("d", set(json!({}))).await;
     cluster.settled("db", 3, 1).await;
     assert_eq!(names(&cluster.pods().await), ["db-0 ok:1", "db-1 ok:1", "db-2 ok:1"]);
-    cluster.told("SuccessfulCreate", "create Pod db-2 in StatefulSet db successful").await;
+    cluster.told("SuccessfulCreate create Pod db-2 in StatefulSet db successful").await;
     cluster.patch::<StatefulSet>("db", json!({"spec": {"template": template("ok:2")}})).await;
     cluster.settled("db", 3, 2).await;
     assert_eq!(names(&cluster.pods().await), ["db-0 ok:2", "db-1 ok:2", "db-2 ok:2"]);
@@ -224,61 +123,61 @@ async fn a_stateful_set_grows_rolls_out_and_goes_back() {
     cluster.settled("db", 2, 3).await;
     assert_eq!(names(&cluster.pods().await), ["db-0 ok:1", "db-1 ok:1"]);
     assert_eq!(cluster.list::<ControllerRevision>().await.len(), 2);
-    cluster.told("SuccessfulDelete", "delete Pod db-2 in StatefulSet db successful").await;
+    cluster.told("SuccessfulDelete delete Pod db-2 in StatefulSet db successful").await;
 }
 
 #[tokio::test]
 async fn a_partition_keeps_the_first_pods_as_they_were() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}});
     cluster.create::<StatefulSet>("d", set(json!({"updateStrategy": strategy}))).await;
     cluster.settled("db", 3, 1).await;
     cluster.patch::<StatefulSet>("db", json!({"spec": {"template": template("ok:2")}})).await;
     let counted =
         |set: &DynamicObject| json!([set.data["status"]["currentReplicas"], set.data["status"]["updatedReplicas"]]);
-    cluster.until::<StatefulSet>("db", counted, json!([2, 1])).await;
+    cluster.shows::<StatefulSet>("db", counted, json!([2, 1])).await;
     let before = cluster.api::<Pod>("d").get("db-0").await.expect("it runs").uid();
     cluster.api::<Pod>("d").delete("db-0", &DeleteParams::default()).await.expect("deleted");
     let is_new = |pod: &DynamicObject| json!(pod.uid() != before && pod.data["status"]["phase"] == "Running");
-    cluster.until::<Pod>("db-0", is_new, json!(true)).await;
-    cluster.until::<StatefulSet>("db", counted, json!([2, 1])).await;
+    cluster.shows::<Pod>("db-0", is_new, json!(true)).await;
+    cluster.shows::<StatefulSet>("db", counted, json!([2, 1])).await;
     assert_eq!(names(&cluster.pods().await), ["db-0 ok:1", "db-1 ok:1", "db-2 ok:2"]);
 }
 
 #[tokio::test]
 async fn an_ordered_set_waits_for_its_first_pod_a_parallel_one_does_not() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cluster.create::<StatefulSet>("d", set(json!({"template": template("broken")}))).await;
     let counted = |set: &DynamicObject| set.data["status"]["replicas"].clone();
-    cluster.until::<StatefulSet>("db", counted, json!(1)).await;
+    cluster.shows::<StatefulSet>("db", counted, json!(1)).await;
     let mut parallel =
         set(json!({"template": template("broken"), "podManagementPolicy": "Parallel", "ordinals": {"start": 4}}));
     parallel["metadata"]["name"] = "wide".into();
     cluster.create::<StatefulSet>("d", parallel).await;
-    cluster.until::<StatefulSet>("wide", counted, json!(3)).await;
+    cluster.shows::<StatefulSet>("wide", counted, json!(3)).await;
     let all = names(&cluster.pods().await);
     assert_eq!(all, ["db-0 broken", "wide-4 broken", "wide-5 broken", "wide-6 broken"]);
     let failed = Patch::Merge(json!({"status": {"phase": "Failed"}}));
     let before = cluster.api::<Pod>("d").get("db-0").await.expect("it is there").uid();
     cluster.api::<Pod>("d").patch_status("db-0", &PatchParams::default(), &failed).await.expect("patched");
-    cluster.until::<Pod>("db-0", |pod| json!(pod.uid() != before), json!(true)).await;
+    cluster.shows::<Pod>("db-0", |pod| json!(pod.uid() != before), json!(true)).await;
 }
 
 #[tokio::test]
 async fn claims_live_and_end_as_the_policy_says() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"],
         "resources": {"requests": {"storage": "1Mi"}}}});
     let policy = json!({"whenDeleted": "Retain", "whenScaled": "Delete"});
     let more = json!({"volumeClaimTemplates": [claim], "persistentVolumeClaimRetentionPolicy": policy, "replicas": 2});
     cluster.create::<StatefulSet>("d", set(more)).await;
     cluster.settled("db", 2, 1).await;
-    cluster.told("SuccessfulCreate", "create Claim data-db-1 Pod db-1 in StatefulSet db success").await;
+    cluster.told("SuccessfulCreate create Claim data-db-1 Pod db-1 in StatefulSet db success").await;
     let pod = cluster.api::<Pod>("d").get("db-1").await.expect("it runs");
     assert_eq!(pod.data["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"], "data-db-1");
     cluster.patch::<StatefulSet>("db", json!({"spec": {"replicas": 1}})).await;
     cluster.settled("db", 1, 1).await;
-    cluster.until::<PersistentVolumeClaim>("data-db-1", |_| json!("there"), Value::Null).await;
+    cluster.shows::<PersistentVolumeClaim>("data-db-1", |_| json!("there"), Value::Null).await;
     cluster.patch::<StatefulSet>("db", json!({"spec": {"replicas": 2}})).await;
     cluster.settled("db", 2, 1).await;
     let claims: Vec<_> = cluster.list::<PersistentVolumeClaim>().await.iter().map(|one| one.name_any()).collect();
@@ -313,7 +212,7 @@ async fn daemons_settled(cluster: &Cluster, count: i32) {
             set.data["status"]["observedGeneration"] == json!(set.metadata.generation)
         ])
     };
-    cluster.until::<DaemonSet>("agent", see, json!([count, count, count, 0, true])).await;
+    cluster.shows::<DaemonSet>("agent", see, json!([count, count, count, 0, true])).await;
 }
 
 /// `node image` of each pod.
@@ -333,7 +232,7 @@ async fn placed(cluster: &Cluster) -> Vec<String> {
 
 #[tokio::test]
 async fn each_node_has_one_daemon() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     for name in ["a", "b"] {
         node(&cluster, name, json!({})).await;
     }
@@ -364,7 +263,7 @@ async fn each_node_has_one_daemon() {
 
 #[tokio::test]
 async fn a_surge_has_the_new_daemon_first_and_failed_ones_are_replaced() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     node(&cluster, "a", json!({})).await;
     let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
     cluster.create::<DaemonSet>("d", daemons(json!({"updateStrategy": strategy}))).await;
@@ -373,7 +272,7 @@ async fn a_surge_has_the_new_daemon_first_and_failed_ones_are_replaced() {
     // Which of a node's two pods counts as available is a matter of their names when they are of one second.
     let observed =
         |set: &DynamicObject| json!(set.metadata.generation == set.data["status"]["observedGeneration"].as_i64());
-    cluster.until::<DaemonSet>("agent", observed, json!(true)).await;
+    cluster.shows::<DaemonSet>("agent", observed, json!(true)).await;
     let two = async {
         while placed(&cluster).await != ["a broken", "a ok:1"] {
             tokio::task::yield_now().await;
@@ -386,15 +285,15 @@ async fn a_surge_has_the_new_daemon_first_and_failed_ones_are_replaced() {
     let pod = cluster.list::<Pod>().await.remove(0).name_any();
     let failed = Patch::Merge(json!({"status": {"phase": "Failed"}}));
     cluster.api::<Pod>("d").patch_status(&pod, &PatchParams::default(), &failed).await.expect("patched");
-    cluster.until::<Pod>(&pod, |_| json!("there"), Value::Null).await;
-    let message = format!("Found failed daemon pod d/{pod} on node a, will try to kill it");
-    cluster.told("FailedDaemonPod", &message).await;
+    cluster.shows::<Pod>(&pod, |_| json!("there"), Value::Null).await;
+    let message = format!("FailedDaemonPod Found failed daemon pod d/{pod} on node a, will try to kill it");
+    cluster.told(&message).await;
     daemons_settled(&cluster, 1).await;
 }
 
 #[tokio::test]
 async fn a_budget_says_what_may_be_disrupted_and_eviction_takes_from_it() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     cluster.create::<StatefulSet>("d", set(json!({}))).await;
     cluster.settled("db", 3, 1).await;
     let selector = json!({"matchLabels": {"app": "db"}});
@@ -411,9 +310,9 @@ async fn a_budget_says_what_may_be_disrupted_and_eviction_takes_from_it() {
             reason
         ])
     };
-    cluster.until::<PodDisruptionBudget>("b", see, json!([3, 1, 3, 2, "SufficientPods"])).await;
+    cluster.shows::<PodDisruptionBudget>("b", see, json!([3, 1, 3, 2, "SufficientPods"])).await;
     cluster.patch::<PodDisruptionBudget>("b", json!({"spec": {"maxUnavailable": 0}})).await;
-    cluster.until::<PodDisruptionBudget>("b", see, json!([3, 3, 3, 0, "InsufficientPods"])).await;
+    cluster.shows::<PodDisruptionBudget>("b", see, json!([3, 3, 3, 0, "InsufficientPods"])).await;
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), "d");
     let refused = pods.evict("db-2", &Default::default()).await.expect_err("no disruption is allowed");
     let kube::Error::Api(status) = refused else { panic!("{refused}") };
@@ -422,16 +321,16 @@ async fn a_budget_says_what_may_be_disrupted_and_eviction_takes_from_it() {
     let why = "The disruption budget b needs 3 healthy pods and has 3 currently";
     assert_eq!((cause.reason.as_str(), cause.message.as_str()), ("DisruptionBudget", why));
     cluster.patch::<PodDisruptionBudget>("b", json!({"spec": {"maxUnavailable": 1}})).await;
-    cluster.until::<PodDisruptionBudget>("b", see, json!([3, 2, 3, 1, "SufficientPods"])).await;
+    cluster.shows::<PodDisruptionBudget>("b", see, json!([3, 2, 3, 1, "SufficientPods"])).await;
     let before = pods.get("db-2").await.expect("it runs").uid();
     pods.evict("db-2", &Default::default()).await.expect("one disruption is allowed");
-    cluster.until::<Pod>("db-2", |pod| json!(pod.uid() != before), json!(true)).await;
-    cluster.until::<PodDisruptionBudget>("b", see, json!([3, 2, 3, 1, "SufficientPods"])).await;
+    cluster.shows::<Pod>("db-2", |pod| json!(pod.uid() != before), json!(true)).await;
+    cluster.shows::<PodDisruptionBudget>("b", see, json!([3, 2, 3, 1, "SufficientPods"])).await;
 }
 
 #[tokio::test]
 async fn a_budget_of_pods_whose_controller_has_no_scale_allows_nothing() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     node(&cluster, "a", json!({})).await;
     cluster.create::<DaemonSet>("d", daemons(json!({}))).await;
     daemons_settled(&cluster, 1).await;
@@ -443,19 +342,19 @@ async fn a_budget_of_pods_whose_controller_has_no_scale_allows_nothing() {
         json!([budget.data["status"]["disruptionsAllowed"], condition["reason"], condition["message"]])
     };
     let why = "daemonsets.apps does not implement the scale subresource";
-    cluster.until::<PodDisruptionBudget>("b", see, json!([0, "SyncFailed", why])).await;
+    cluster.shows::<PodDisruptionBudget>("b", see, json!([0, "SyncFailed", why])).await;
 }
 
 #[tokio::test]
 async fn a_claim_gets_the_smallest_volume_that_suits_and_gives_it_back() {
-    let cluster = Cluster::start().await;
+    let cluster = cluster().await;
     for (name, size) in [("big", "9Gi"), ("tiny", "1Mi"), ("fits", "2Gi")] {
         let spec = json!({"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/x"}});
         cluster.create::<PersistentVolume>("", json!({"metadata": {"name": name}, "spec": spec})).await;
     }
     let phase = |object: &DynamicObject| object.data["status"]["phase"].clone();
     for name in ["big", "tiny", "fits"] {
-        cluster.until_in::<PersistentVolume>("", name, phase, json!("Available")).await;
+        cluster.shows_in::<PersistentVolume>("", name, phase, json!("Available")).await;
     }
     let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     cluster.create::<PersistentVolumeClaim>("d", json!({"metadata": {"name": "c"}, "spec": spec})).await;
@@ -463,9 +362,9 @@ async fn a_claim_gets_the_smallest_volume_that_suits_and_gives_it_back() {
         let status = &claim.data["status"];
         json!([status["phase"], claim.data["spec"]["volumeName"], status["capacity"]["storage"]])
     };
-    cluster.until::<PersistentVolumeClaim>("c", bound, json!(["Bound", "fits", "2Gi"])).await;
-    cluster.until_in::<PersistentVolume>("", "fits", phase, json!("Bound")).await;
+    cluster.shows::<PersistentVolumeClaim>("c", bound, json!(["Bound", "fits", "2Gi"])).await;
+    cluster.shows_in::<PersistentVolume>("", "fits", phase, json!("Bound")).await;
     cluster.api::<PersistentVolumeClaim>("d").delete("c", &DeleteParams::default()).await.expect("deleted");
-    cluster.until_in::<PersistentVolume>("", "fits", phase, json!("Released")).await;
-    cluster.until_in::<PersistentVolume>("", "big", phase, json!("Available")).await;
+    cluster.shows_in::<PersistentVolume>("", "fits", phase, json!("Released")).await;
+    cluster.shows_in::<PersistentVolume>("", "big", phase, json!("Available")).await;
 }
