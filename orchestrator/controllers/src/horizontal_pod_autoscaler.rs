@@ -25,7 +25,6 @@ use k8s_openapi::api::autoscaling::v2::{
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
-use kube::ResourceExt;
 use kube::api::Api;
 use parking_lot::Mutex;
 
@@ -131,7 +130,7 @@ impl<'a> Look<'a> {
     fn new(all: &'a Autoscalers, autoscaler: &'a HorizontalPodAutoscaler) -> Self {
         let mut status = autoscaler.status.clone().unwrap_or_default();
         status.observed_generation = autoscaler.metadata.generation;
-        let spec = autoscaler.spec.clone().unwrap_or_default();
+        let spec = autoscaler.spec.clone();
         Self { all, autoscaler, spec, status, now: all.context.now() }
     }
 

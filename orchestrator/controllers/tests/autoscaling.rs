@@ -103,7 +103,7 @@ impl Cluster {
         let mut last = None;
         let waiting = async {
             while let Some(state) = states.next().await {
-                last = state.ok().flatten().and_then(|workload| workload.spec?.replicas);
+                last = state.ok().flatten().and_then(|workload| workload.spec.replicas);
                 if last == Some(wanted) {
                     return;
                 }

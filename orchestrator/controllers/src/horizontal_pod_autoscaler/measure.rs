@@ -127,9 +127,9 @@ async fn custom(client: &kube::Client, path: &str, query: &[(&str, String)]) -> 
 }
 
 async fn get(client: &kube::Client, path: &str, query: &[(&str, String)]) -> kube::Result<Value> {
-    let mut parameters = form_urlencoded::Serializer::new(String::new());
-    parameters.extend_pairs(query.iter().filter(|(_, value)| !value.is_empty()));
-    let request = http::Request::get(format!("{path}?{}", parameters.finish())).body(Vec::new());
+    let said = query.iter().filter(|(_, value)| !value.is_empty());
+    let parameters = form_urlencoded::Serializer::new(String::new()).extend_pairs(said).finish();
+    let request = http::Request::get(format!("{path}?{parameters}")).body(Vec::new());
     client.request(request.map_err(kube::Error::HttpError)?).await
 }
 
