@@ -37,6 +37,26 @@ fn resume(slot: &mut Slot, status: ContainerStatus, now: Timestamp) {
     }
 }
 
+/// As [`adopt`], but what ran runs on: `resume` is told of each such run and says whether it could.
+pub fn resume_all(pod: &Pod, now: Timestamp, resume: impl Fn(&Slot, &ContainerId, Timestamp) -> bool) -> Vec<Slot> {
+    let mut slots = adopt(pod, now);
+    let status = pod.status.iter();
+    let known =
+        status.flat_map(|status| status.init_container_statuses.iter().chain(&status.container_statuses).flatten());
+    for status in known {
+        let running = status.state.as_ref().and_then(|state| state.running.as_ref());
+        let (Some(running), Some(id)) = (running, &status.container_id) else { continue };
+        let (id, started_at) = (ContainerId(id.clone()), running.started_at.as_ref().map_or(now, |time| time.0));
+        if let Some(slot) = slots.iter_mut().find(|slot| slot.name == status.name)
+            && resume(slot, &id, started_at)
+        {
+            slot.phase = Phase::Running { id, started_at, stopping: false };
+            (slot.started, slot.ready) = (true, true);
+        }
+    }
+    slots
+}
+
 fn ended(state: ContainerStateTerminated, now: Timestamp) -> Ended {
     let time = |time: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| time.map_or(now, |time| time.0);
     let exit = Exit {

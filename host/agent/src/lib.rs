@@ -21,8 +21,10 @@ mod plan;
 mod pod;
 mod probes;
 mod serve;
+pub mod simulated;
 mod slot;
 mod start;
+mod stats;
 mod status;
 mod stop;
 mod volumes;
@@ -41,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use events::{Events, Severity};
 pub use host::{Options, Runtimes};
+pub use simulated::Simulator;
 pub use volumes::root as volumes_directory;
 
 use host::Host;
@@ -71,7 +74,8 @@ impl Agent {
         Self { host: Host::new(options), tasks: Tasks::default() }
     }
 
-    /// What the API server asks a node for: `/containerLogs/…`, `/pods`, `/stats/summary`, `/healthz`, `/metrics`. Carries no
+    /// What the API server asks a node for: `/containerLogs/…`, `/pods`, `/stats/summary`, `/metrics/resource`,
+    /// `/healthz`, `/metrics`. Carries no
     /// authentication of its own: the caller decides who reaches it.
     pub fn router(&self) -> axum::Router {
         serve::router(self.host.clone())

@@ -35,7 +35,7 @@ pub async fn run(host: Arc<Host>) {
     let mut period = tokio::time::interval(RENEW);
     for renewal in 0_u32.. {
         period.tick().await;
-        if let Err(error) = renew(&host).await {
+        if let Err(error) = renew(&host.options.client, &host.options.node_name, None).await {
             tracing::warn!(node = %host.options.node_name, error = %amphipod_api::said(&error), "the lease could not be renewed");
         }
         let due = renewal % RENEWALS_PER_STATUS == RENEWALS_PER_STATUS - 1;
@@ -83,7 +83,7 @@ fn labels(host: &Host) -> BTreeMap<String, String> {
     labels
 }
 
-fn architecture() -> &'static str {
+pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -157,7 +157,7 @@ fn overwritten(known: &Node, wanted: &Value) -> bool {
         || known["addresses"] != wanted["addresses"]
 }
 
-fn conditions(known: &Node, now: Timestamp) -> Vec<Value> {
+pub fn conditions(known: &Node, now: Timestamp) -> Vec<Value> {
     let all = [
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
         ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -205,15 +205,17 @@ fn os_image() -> String {
     name.unwrap_or("Linux").trim_matches('"').to_owned()
 }
 
-async fn renew(host: &Host) -> kube::Result<()> {
-    let name = &host.options.node_name;
-    let api = Api::<Lease>::namespaced(host.options.client.clone(), "kube-node-lease");
+/// One sign of life. With the node's uid the lease goes when the node does.
+pub async fn renew(client: &kube::Client, name: &str, uid: Option<&str>) -> kube::Result<()> {
+    let api = Api::<Lease>::namespaced(client.clone(), "kube-node-lease");
     let renewed = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
     let spec = json!({ "holderIdentity": name, "leaseDurationSeconds": LEASE_SECONDS, "renewTime": renewed });
     let patch = Patch::Merge(json!({ "spec": spec }));
     match api.patch(name, &PatchParams::default(), &patch).await {
         Err(kube::Error::Api(status)) if status.code == 404 => {
-            let lease = json!({ "metadata": { "name": name, "namespace": "kube-node-lease" }, "spec": spec });
+            let owner = |uid: &str| json!([{ "apiVersion": "v1", "kind": "Node", "name": name, "uid": uid }]);
+            let metadata = json!({ "name": name, "namespace": "kube-node-lease", "ownerReferences": uid.map(owner) });
+            let lease = json!({ "metadata": metadata, "spec": spec });
             let lease: Lease = serde_json::from_value(lease).map_err(kube::Error::SerdeError)?;
             api.create(&PostParams::default(), &lease).await.map(|_| ())
         }

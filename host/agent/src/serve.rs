@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::host::Host;
 use crate::logs;
 use crate::slot::{Phase, Slot};
+use crate::stats::gather;
 
 /// Read from a log at once.
 const PIECE: usize = 64 * 1_024;
@@ -44,7 +45,8 @@ struct ShownContainer {
     name: String,
     /// The newest run that has a log; `None`: it never ran.
     run: Option<u32>,
-    running: Option<ContainerId>,
+    /// And since when.
+    running: Option<(ContainerId, Timestamp)>,
     waiting: Option<&'static str>,
 }
 
@@ -65,7 +67,10 @@ impl Shown {
             .map(|slot| ShownContainer {
                 name: slot.name.clone(),
                 run: (slot.last.is_some() || !matches!(slot.phase, Phase::Waiting(_))).then_some(slot.restart_count),
-                running: slot.running().cloned(),
+                running: match &slot.phase {
+                    Phase::Running { id, started_at, .. } => Some((id.clone(), *started_at)),
+                    _ => None,
+                },
                 waiting: match &slot.phase {
                     Phase::Waiting(why) => Some(why.as_ref().map_or("ContainerCreating", |why| why.reason)),
                     _ => None,
@@ -78,6 +83,13 @@ impl Shown {
             differs
         });
     }
+
+    /// Name, id and start of each container that runs.
+    pub fn running(&self) -> Vec<(String, ContainerId, Timestamp)> {
+        let containers = self.containers.borrow();
+        let running = |one: &ShownContainer| one.running.clone().map(|(id, since)| (one.name.clone(), id, since));
+        containers.iter().filter_map(running).collect()
+    }
 }
 
 pub fn router(host: Arc<Host>) -> Router {
@@ -85,7 +97,9 @@ pub fn router(host: Arc<Host>) -> Router {
         .route("/containerLogs/{namespace}/{pod}/{container}", get(container_logs))
         .route("/healthz", get(async || "ok"))
         .route("/pods", get(pods))
-        .route("/stats/summary", get(stats))
+        .route("/stats/summary", get(gather::summary))
+        .route("/metrics/resource", get(gather::resource_metrics))
+        .route("/metrics/cadvisor", get(gather::cadvisor_metrics))
         .route("/metrics", get(metrics))
         .with_state(host)
 }
@@ -100,29 +114,6 @@ async fn metrics(State(host): State<Arc<Host>>) -> impl IntoResponse {
     format!(
         "# HELP kubelet_running_pods Number of pods that have a running pod sandbox\n# TYPE kubelet_running_pods gauge\nkubelet_running_pods {pods}\n"
     )
-}
-
-async fn stats(State(host): State<Arc<Host>>) -> impl IntoResponse {
-    let all: Vec<Arc<Shown>> = host.shown.lock().values().cloned().collect();
-    let mut pods = Vec::with_capacity(all.len());
-    for shown in all {
-        let containers = shown.containers.borrow().clone();
-        let mut figures = Vec::new();
-        for container in containers {
-            let Some(id) = container.running else { continue };
-            let Some(runtime) = host.runtime_of(&id) else { continue };
-            let Ok(stats) = runtime.stats(&id).await else { continue };
-            let time = Timestamp::now().to_string();
-            figures.push(json!({
-                "name": container.name,
-                "cpu": { "time": time, "usageCoreNanoSeconds": stats.cpu_nanoseconds },
-                "memory": { "time": time, "workingSetBytes": stats.memory_bytes, "usageBytes": stats.memory_bytes },
-            }));
-        }
-        let PodName { namespace, name, uid } = &shown.name;
-        pods.push(json!({ "podRef": { "name": name, "namespace": namespace, "uid": uid }, "containers": figures }));
-    }
-    Json(json!({ "node": { "nodeName": host.options.node_name }, "pods": pods }))
 }
 
 type Refusal = (StatusCode, String);

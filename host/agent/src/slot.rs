@@ -144,14 +144,14 @@ impl Slot {
         }
     }
 
-    /// A run begins. `image` is what it runs.
-    pub fn begin(&mut self, id: ContainerId, image: Image, now: Timestamp) {
+    /// A run begins. `image` is what it runs; who only claims to run has none.
+    pub fn begin(&mut self, id: ContainerId, image: Option<Image>, now: Timestamp) {
         self.restart_count = self.next_restart_count();
         if let Phase::Exited(ended) = &self.phase {
             self.last = Some(ended.clone());
         }
         self.phase = Phase::Running { id, started_at: now, stopping: false };
-        self.image = Some(image);
+        self.image = image;
         self.busy = false;
         self.pulls.reset();
     }

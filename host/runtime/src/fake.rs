@@ -6,7 +6,7 @@
 //!  start ─► Running ── script's `exit` or stop ─► Exited ── remove ─► forgotten
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use tokio_util::time::DelayQueue;
 
 use crate::{
-    BoxStream, Capabilities, Container, ContainerId, Credentials, Error, Exit, Image, ImageError, ImageKind, Images,
-    Observed, PodName, Progress, Result, Runtime, Sandbox, State, Stats,
+    BoxStream, Capabilities, Container, ContainerId, Credentials, Curve, Error, Exit, Image, ImageError, ImageKind,
+    Images, Observed, PodName, Progress, Result, Runtime, Sandbox, State, Stats,
 };
 
 /// Ends that wait to be told to the timer task; `start` fails when it is full.
@@ -41,13 +41,17 @@ pub struct Behaviour {
     pub output: Vec<String>,
     /// Does not end when asked: stop waits for the whole grace and reports 137.
     pub ignores_stop: bool,
+    /// Cores that it uses.
+    pub cpu: Curve,
+    /// Bytes that it holds.
+    pub memory: Curve,
 }
 
 /// Chooses a behaviour for each start.
 pub type Script = Arc<dyn Fn(&Container) -> Behaviour + Send + Sync>;
 
 /// The default script reads the container's `args`: `exit=CODE`, `after=MILLISECONDS` (default 0), `say=TEXT`,
-/// `fail=config|image|runtime`, `ignore-stop`. Others are ignored; without `exit` it runs until it is stopped.
+/// `fail=config|image|runtime`, `ignore-stop`, `cpu=MILLICORES`, `memory=BYTES`. Others are ignored; without `exit` it runs until it is stopped.
 pub fn by_arguments(container: &Container) -> Behaviour {
     let value = |key: &str| container.args.iter().find_map(|arg| arg.strip_prefix(key)?.strip_prefix('='));
     let after = Duration::from_millis(value("after").and_then(|text| text.parse().ok()).unwrap_or(0));
@@ -56,7 +60,10 @@ pub fn by_arguments(container: &Container) -> Behaviour {
         "image" => Error::Image("the script says so".into()),
         _ => Error::Runtime("the script says so".into()),
     });
+    let amount = |key: &str| value(key).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
     Behaviour {
+        cpu: Curve::constant(amount("cpu") / 1_000.0),
+        memory: Curve::constant(amount("memory")),
         exit: value("exit").and_then(|text| text.parse().ok()).map(|code| (after, code)),
         fail,
         output: container.args.iter().filter_map(|arg| Some(arg.strip_prefix("say=")?.to_owned())).collect(),
@@ -91,6 +98,8 @@ struct Inner {
 struct Containers {
     next: u64,
     known: BTreeMap<ContainerId, Known>,
+    /// Seconds of CPU that ended ones have used.
+    cpu_before: f64,
 }
 
 struct Known {
@@ -99,6 +108,19 @@ struct Known {
     restart_count: u32,
     state: State,
     ignores_stop: bool,
+    cpu: Curve,
+    memory: Curve,
+}
+
+/// One run of a container, by those who need no more of it.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub id: ContainerId,
+    pub pod: PodName,
+    pub container: String,
+    pub restart_count: u32,
+    /// `None`: now.
+    pub started_at: Option<Timestamp>,
 }
 
 impl Default for Fake {
@@ -120,6 +142,54 @@ impl Fake {
         });
         let timer = tokio::spawn(end_in_time(Arc::downgrade(&inner), waiting));
         Self { inner, _timer: Arc::new(TaskGuard(timer)) }
+    }
+
+    /// Starts a run that behaves so, without a log; gives the time of its start.
+    ///
+    /// # Errors
+    /// What the behaviour fails with; `Runtime` when too many ends are to be told.
+    pub fn begin(&self, run: Run, behaviour: Behaviour) -> Result<Timestamp> {
+        if let Some(error) = behaviour.fail {
+            return Err(error);
+        }
+        let now = self.inner.now();
+        let started_at = run.started_at.unwrap_or(now);
+        let known = Known {
+            pod: run.pod,
+            name: run.container,
+            restart_count: run.restart_count,
+            state: State::Running { started_at },
+            ignores_stop: behaviour.ignores_stop,
+            cpu: behaviour.cpu,
+            memory: behaviour.memory,
+        };
+        self.inner.containers.lock().known.insert(run.id.clone(), known);
+        self.inner.changed.send_modify(|generation| *generation += 1);
+        if let Some((after, code)) = behaviour.exit {
+            let run_for = Duration::try_from(now.duration_since(started_at)).unwrap_or_default();
+            let left = after.saturating_sub(run_for);
+            let sent = self.inner.ends.try_send((run.id, left, code));
+            sent.map_err(|_| Error::Runtime("the fake runtime cannot take more".into()))?;
+        }
+        Ok(started_at)
+    }
+
+    /// CPU that all containers have used, those that ended too.
+    pub fn cpu_nanoseconds(&self) -> u64 {
+        let now = self.inner.now();
+        let containers = self.inner.containers.lock();
+        let running = containers.known.values().map(|known| known.cpu_seconds(now)).sum::<f64>();
+        nanoseconds(containers.cpu_before + running)
+    }
+
+    /// An ended container is known no more.
+    pub fn forget(&self, id: &ContainerId) {
+        let mut containers = self.inner.containers.lock();
+        if matches!(containers.known.get(id), Some(Known { state: State::Exited(_), .. })) {
+            containers.known.remove(id);
+            drop(containers);
+            self.inner.changed.send_modify(|generation| *generation += 1);
+        }
     }
 
     /// Ends a container as if it had ended itself.
@@ -159,14 +229,32 @@ impl Inner {
 
     fn end(&self, id: &ContainerId, code: i32, reason: &str) {
         let finished_at = self.now();
-        if let Some(known) = self.containers.lock().known.get_mut(id)
+        let mut containers = self.containers.lock();
+        if let Some(known) = containers.known.get_mut(id)
             && let State::Running { started_at } = known.state
         {
+            let used = known.cpu_seconds(finished_at);
             let (reason, message) = (reason.to_owned(), String::new());
             known.state = State::Exited(Exit { code, reason, message, started_at, finished_at });
+            containers.cpu_before += used;
         }
+        drop(containers);
         self.changed.send_modify(|generation| *generation += 1);
     }
+}
+
+impl Known {
+    /// Of what runs.
+    fn cpu_seconds(&self, now: Timestamp) -> f64 {
+        match self.state {
+            State::Running { started_at } => self.cpu.between(started_at, now),
+            State::Exited(_) => 0.0,
+        }
+    }
+}
+
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * 1e9) as u64
 }
 
 #[async_trait]
@@ -189,34 +277,23 @@ impl Runtime for Fake {
 
     async fn start(&self, sandbox: &Sandbox, container: &Container) -> Result<ContainerId> {
         let behaviour = (self.inner.script)(container);
-        if let Some(error) = behaviour.fail {
-            return Err(error);
-        }
-        let started_at = self.inner.now();
-        if !behaviour.output.is_empty() {
-            write_log(&container.log_path, &behaviour.output, started_at)
+        if behaviour.fail.is_none() && !behaviour.output.is_empty() {
+            write_log(&container.log_path, &behaviour.output, self.inner.now())
                 .map_err(|error| Error::Runtime(format!("{}: {error}", container.log_path.display())))?;
         }
         let id = {
             let mut containers = self.inner.containers.lock();
             containers.next += 1;
-            let id = ContainerId(format!("fake://{:016x}", containers.next));
-            let known = Known {
-                pod: sandbox.pod.clone(),
-                name: container.name.clone(),
-                restart_count: container.restart_count,
-                state: State::Running { started_at },
-                ignores_stop: behaviour.ignores_stop,
-            };
-            containers.known.insert(id.clone(), known);
-            id
+            ContainerId(format!("fake://{:016x}", containers.next))
         };
-        self.inner.changed.send_modify(|generation| *generation += 1);
-        if let Some((after, code)) = behaviour.exit {
-            let sent = self.inner.ends.send((id.clone(), after, code)).await;
-            sent.map_err(|_| Error::Runtime("the fake runtime has ended".into()))?;
-        }
-        Ok(id)
+        let run = Run {
+            id: id.clone(),
+            pod: sandbox.pod.clone(),
+            container: container.name.clone(),
+            restart_count: container.restart_count,
+            started_at: None,
+        };
+        self.begin(run, behaviour).map(|_| id)
     }
 
     async fn stop(&self, id: &ContainerId, grace: Duration) -> Result<()> {
@@ -234,12 +311,7 @@ impl Runtime for Fake {
     }
 
     async fn remove(&self, id: &ContainerId) -> Result<()> {
-        let mut containers = self.inner.containers.lock();
-        if matches!(containers.known.get(id), Some(Known { state: State::Exited(_), .. })) {
-            containers.known.remove(id);
-            drop(containers);
-            self.inner.changed.send_modify(|generation| *generation += 1);
-        }
+        self.forget(id);
         Ok(())
     }
 
@@ -270,11 +342,15 @@ impl Runtime for Fake {
         }
     }
 
-    async fn stats(&self, id: &ContainerId) -> Result<Stats> {
-        match self.inner.containers.lock().known.get(id) {
-            Some(_) => Ok(Stats::default()),
-            None => Err(Error::NotFound(id.0.clone())),
-        }
+    async fn stats(&self) -> Result<HashMap<ContainerId, Stats>> {
+        let now = self.inner.now();
+        let containers = self.inner.containers.lock();
+        let running = containers.known.iter().filter(|(_, known)| matches!(known.state, State::Running { .. }));
+        let stats = running.map(|(id, known)| {
+            let (cpu_nanoseconds, memory_bytes) = (nanoseconds(known.cpu_seconds(now)), known.memory.at(now) as u64);
+            (id.clone(), Stats { cpu_nanoseconds, memory_bytes })
+        });
+        Ok(stats.collect())
     }
 }
 
@@ -379,6 +455,21 @@ mod tests {
         let observed = fake.list().await.unwrap();
         let State::Exited(exit) = &observed[0].state else { panic!("{observed:?}") };
         assert_eq!((exit.code, (exit.finished_at - exit.started_at).get_seconds()), (7, 90), "{id:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_used_adds_up_beyond_an_end() {
+        let fake = Fake::default();
+        let directory = tempfile::tempdir().unwrap();
+        let container = conformance::container(&fake_image("a").unwrap(), &["cpu=250", "memory=1024"]);
+        let id = fake.start(&conformance::sandbox(directory.path()), &container).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let stats = fake.stats().await.unwrap()[&id];
+        assert_eq!((stats.cpu_nanoseconds / 1_000_000, stats.memory_bytes), (2_000, 1_024));
+        fake.end(&id, 0);
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        assert!(fake.stats().await.unwrap().is_empty());
+        assert_eq!(fake.cpu_nanoseconds() / 1_000_000, 2_000);
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,14 +4,17 @@
 
 pub mod conformance;
 pub mod container;
+pub mod curve;
 pub mod fake;
 pub mod images;
 pub mod sandbox;
 
 pub use container::{Container, ContainerId, Exit, Limits, Mount, Observed, State};
+pub use curve::Curve;
 pub use images::{Credentials, Image, ImageError, ImageKind, Images, Progress};
 pub use sandbox::{Connect, PodName, Sandbox};
 
+use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::time::Duration;
@@ -50,7 +53,7 @@ pub struct Capabilities {
     pub deliver: bool,
 }
 
-/// CPU and memory that a container has used.
+/// CPU that a container has used since its start, and memory that it holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     pub cpu_nanoseconds: u64,
@@ -96,5 +99,6 @@ pub trait Runtime: Send + Sync {
     /// Opens a connection to a port of the container (probes, port-forward).
     async fn dial(&self, id: &ContainerId, port: u16) -> Result<BoxStream>;
 
-    async fn stats(&self, id: &ContainerId) -> Result<Stats>;
+    /// What every running container has used, in one go.
+    async fn stats(&self) -> Result<HashMap<ContainerId, Stats>>;
 }

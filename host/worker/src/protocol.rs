@@ -4,7 +4,7 @@
 use amphipod_runtime::{Exit, Limits, PodName};
 use serde::{Deserialize, Serialize};
 
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// A container, as its worker counts it.
 pub(crate) type Number = u64;
@@ -38,9 +38,9 @@ pub(crate) enum Request {
         query: u64,
         failure: Option<(Refusal, String)>,
     },
+    /// What all of its containers have used.
     Stats {
         query: u64,
-        number: Number,
     },
 }
 
@@ -92,9 +92,15 @@ pub(crate) enum Reply {
     },
     Stats {
         query: u64,
-        cpu_nanoseconds: u64,
-        memory_bytes: u64,
+        all: Vec<Used>,
     },
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Used {
+    pub(crate) number: Number,
+    pub(crate) cpu_nanoseconds: u64,
+    pub(crate) memory_bytes: u64,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

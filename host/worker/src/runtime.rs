@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use crate::cache::Cache;
 use crate::channel::{self, DESCRIPTORS_MAX, Receiver, Sender};
 use crate::child::{self, Process};
-use crate::protocol::{Access, Failure, Http, Number, Reply, Request, Spec, Started, VERSION};
+use crate::protocol::{Access, Failure, Http, Number, Reply, Request, Spec, Started, Used, VERSION};
 
 const KILLED: i32 = 137;
 /// Workers asked to start one container, each after the last was found dead.
@@ -36,6 +36,8 @@ const STARTS_MAX: usize = 3;
 const READY_TIME_MAX: Duration = Duration::from_secs(20);
 /// Beyond a container's grace period, for the worker to say that it ended.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
+/// A worker whose guests take every thread may be late.
+const STATS_TIME_MAX: Duration = Duration::from_secs(2);
 const ID_BYTES: usize = 32;
 /// For `wasi:http` containers that declare no port.
 const PORT_DEFAULT: u16 = 8080;
@@ -103,7 +105,7 @@ struct Worker {
     process_id: u32,
     sender: Sender,
     starts: Mutex<HashMap<Number, oneshot::Sender<Result<Started, Failure>>>>,
-    stats: Mutex<HashMap<u64, oneshot::Sender<Stats>>>,
+    stats: Mutex<HashMap<u64, oneshot::Sender<Vec<Used>>>>,
     gone: watch::Sender<bool>,
 }
 
@@ -348,9 +350,10 @@ async fn listen(inner: std::sync::Weak<Inner>, worker: Arc<Worker>, mut receiver
                 let (worker, asked) = (worker.clone(), inner.clone());
                 inner.spawn(async move { asked.connect(&worker, query, &pod, (&host, port)).await });
             }
-            Reply::Stats { query, cpu_nanoseconds, memory_bytes } => {
+            Reply::Stats { query, all } => {
                 if let Some(waiting) = worker.stats.lock().remove(&query) {
-                    let _ = waiting.send(Stats { cpu_nanoseconds, memory_bytes });
+                    // Whoever asked may have given up.
+                    let _ = waiting.send(all);
                 }
             }
         }
@@ -441,14 +444,40 @@ impl Runtime for WasmRuntime {
         Ok(Box::pin(tokio::net::UnixStream::from_std(ours).map_err(host)?))
     }
 
-    async fn stats(&self, id: &ContainerId) -> Result<Stats> {
-        let (worker, number) = self.0.find(id, |record| (record.worker.clone(), record.number))?;
-        let query = self.0.next.fetch_add(1, Ordering::Relaxed);
+    async fn stats(&self) -> Result<HashMap<ContainerId, Stats>> {
+        let mut by_worker: HashMap<u32, (Arc<Worker>, HashMap<Number, ContainerId>)> = HashMap::new();
+        for (id, record) in self.0.containers.lock().iter() {
+            if matches!(record.observed.state, State::Running { .. }) {
+                let worker = &record.worker;
+                let known = by_worker.entry(worker.process_id).or_insert_with(|| (worker.clone(), HashMap::new()));
+                known.1.insert(record.number, id.clone());
+            }
+        }
+        let asked = by_worker.into_values().map(async |(worker, mut ids)| {
+            let query = self.0.next.fetch_add(1, Ordering::Relaxed);
+            let used = worker.used(query).await.unwrap_or_default();
+            let found = used.into_iter().filter_map(|used| {
+                let stats = Stats { cpu_nanoseconds: used.cpu_nanoseconds, memory_bytes: used.memory_bytes };
+                Some((ids.remove(&used.number)?, stats))
+            });
+            found.collect::<Vec<_>>()
+        });
+        Ok(futures::future::join_all(asked).await.into_iter().flatten().collect())
+    }
+}
+
+impl Worker {
+    /// `None`: it is gone, or too busy to say.
+    async fn used(&self, query: u64) -> Option<Vec<Used>> {
         let (answer, answered) = oneshot::channel();
-        worker.stats.lock().insert(query, answer);
-        let gone = |_| Error::Runtime("the worker is gone".into());
-        worker.sender.send(&Request::Stats { query, number }, Vec::new()).await.map_err(gone)?;
-        answered.await.map_err(|_| Error::Runtime("the worker is gone".into()))
+        self.stats.lock().insert(query, answer);
+        let sent = self.sender.send(&Request::Stats { query }, Vec::new()).await;
+        let used = match sent {
+            Ok(()) => tokio::time::timeout(STATS_TIME_MAX, answered).await.ok().and_then(Result::ok),
+            Err(_) => None,
+        };
+        self.stats.lock().remove(&query);
+        used
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use amphipod_runtime::{Connect, Exit, PodName};
+use amphipod_runtime::{Connect, Exit, PodName, Stats};
 use amphipod_wasm::{Directory, Host, HttpOptions, Kind, Launch, Log, Options, Running};
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use crate::channel::{self, Sender};
 use crate::child;
-use crate::protocol::{Access, Failure, Http, Number, Refusal, Reply, Request, Spec, Started, VERSION};
+use crate::protocol::{Access, Failure, Http, Number, Refusal, Reply, Request, Spec, Started, Used, VERSION};
 use crate::sandbox::{self, Allowed};
 
 pub(crate) fn main() -> ExitCode {
@@ -82,7 +82,7 @@ struct Worker {
 struct Container {
     stop: mpsc::Sender<Duration>,
     deliver: Option<mpsc::Sender<OwnedFd>>,
-    stats: Arc<dyn Fn() -> amphipod_runtime::Stats + Send + Sync>,
+    stats: Arc<dyn Fn() -> Stats + Send + Sync>,
 }
 
 async fn serve(socket: OwnedFd, host: Arc<Host>, http: Http) -> io::Result<()> {
@@ -149,11 +149,12 @@ impl Worker {
                 }
             }
             Request::Connected { query, failure } => self.connections.resolve(query, failure, descriptors.pop()),
-            Request::Stats { query, number } => {
-                let stats = containers.get(&number).map(|container| (container.stats)()).unwrap_or_default();
-                let reply =
-                    Reply::Stats { query, cpu_nanoseconds: stats.cpu_nanoseconds, memory_bytes: stats.memory_bytes };
-                self.sender.send(&reply, Vec::new()).await?;
+            Request::Stats { query } => {
+                let all = containers.iter().map(|(&number, container)| {
+                    let Stats { cpu_nanoseconds, memory_bytes } = (container.stats)();
+                    Used { number, cpu_nanoseconds, memory_bytes }
+                });
+                self.sender.send(&Reply::Stats { query, all: all.collect() }, Vec::new()).await?;
             }
         }
         Ok(())

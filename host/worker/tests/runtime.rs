@@ -284,7 +284,8 @@ async fn requests_are_served_and_drained(world: &World) {
         let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         assert_eq!(get(stream).await, "200 Hello from Amphipod, pod hello-1! (v1)\n");
     }
-    assert!(world.runtime.stats(&id).await.unwrap().cpu_nanoseconds > 0);
+    let stats = world.runtime.stats().await.unwrap()[&id];
+    assert!(stats.cpu_nanoseconds > 0, "{stats:?}");
     world.runtime.stop(&id, Duration::from_secs(5)).await.unwrap();
     let exit = world.exit(&id).await;
     assert_eq!((exit.code, exit.reason.as_str()), (0, "Completed"));
@@ -315,9 +316,12 @@ async fn a_cpu_limit_holds(world: &World) {
     let mut container = world.container(&world.probe, &["loop"]);
     container.limits.cpu_millicores = Some(200);
     let id = world.runtime.start(&sandbox(&[]), &container).await.unwrap();
-    let before = (Instant::now(), world.runtime.stats(&id).await.unwrap().cpu_nanoseconds);
+    let used = async || world.runtime.stats().await.unwrap()[&id];
+    let before = (Instant::now(), used().await.cpu_nanoseconds);
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let used = world.runtime.stats(&id).await.unwrap().cpu_nanoseconds - before.1;
+    let after = used().await;
+    assert!(after.memory_bytes >= 64 << 10, "it has a linear memory: {after:?}");
+    let used = after.cpu_nanoseconds - before.1;
     let share = used as f64 / before.0.elapsed().as_nanos() as f64;
     println!("a fifth of a core, measured: {share:.3}");
     assert!((0.05..0.3).contains(&share), "{share}");

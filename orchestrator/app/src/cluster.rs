@@ -125,6 +125,7 @@ impl Cluster {
         report.line(format!("API server at {url}"));
         let registry = control::registry(&settings, &mut parts).await?;
         let informers = control::start_loops(&server, (&settings, &node), &certificates, &mut parts);
+        node::simulate(&server, &relay, informers.clone(), &mut parts);
         let has_node = settings.enabled("node");
         if has_node {
             let parent = node::Parent { settings: &settings, server: &server, relay: &relay, network, informers };

@@ -19,6 +19,7 @@ mod push;
 mod relay;
 mod report;
 mod secrets;
+mod simulate;
 mod up;
 
 use std::process::ExitCode;
@@ -55,6 +56,8 @@ enum Command {
     Logs(logs::Logs),
     /// Show or rotate the keys that seal Secrets
     Secrets(secrets::Secrets),
+    /// Add nodes that only claim to run pods, for planning and trying
+    Simulate(simulate::Simulate),
     /// Measure this program and print the figures as JSON
     Bench(bench::Bench),
     /// Print a completion script for a shell
@@ -110,6 +113,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Delete(delete) => delete.run().await,
             Command::Logs(logs) => logs.run().await,
             Command::Secrets(secrets) => secrets.run().await,
+            Command::Simulate(simulate) => simulate.run().await,
             Command::Bench(bench) => bench.run().await,
             Command::Completion { .. } | Command::WasmWorker | Command::WasmCompile => Ok(()),
         }

@@ -170,7 +170,7 @@ fn covers(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
 }
 
 /// As Go prints it.
-fn printed(selector: &LabelSelector) -> String {
+pub fn printed(selector: &LabelSelector) -> String {
     let pairs = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}: {value},"));
     let expressions = selector.match_expressions.iter().flatten().map(|one| {
         let values = one.values.as_deref().unwrap_or_default().join(" ");

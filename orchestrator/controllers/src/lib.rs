@@ -21,6 +21,7 @@ mod flow_schemas;
 mod garbage;
 mod hash;
 mod history;
+mod horizontal_pod_autoscaler;
 mod job;
 mod latest;
 mod namespace;
@@ -79,6 +80,7 @@ pub async fn run(client: kube::Client, informers: Informers, options: Options) {
     controllers.spawn(finished_jobs::run(context.clone()));
     controllers.spawn(flow_schemas::run(context.clone()));
     controllers.spawn(garbage::run(context.clone()));
+    controllers.spawn(horizontal_pod_autoscaler::run(context.clone()));
     controllers.spawn(job::run(context.clone()));
     controllers.spawn(namespace::run(context.clone()));
     controllers.spawn(node_lifecycle::run(context.clone()));

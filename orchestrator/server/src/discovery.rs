@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::aggregation::{Remote, Remotes};
 use crate::kinds::{Kind, Scope, Subresource};
 use crate::registry::Registry;
+use crate::reviews;
 pub use priorities::{PRIORITIES, Priority, priority};
 
 /// What is served besides resources.
@@ -257,7 +258,7 @@ fn resource(kind: &Kind) -> Resource<'_> {
         verbs: kind.verbs,
         short_names: kind.short_names,
         categories: kind.categories,
-        storage_version_hash: kind.verbs.contains(&"list").then(hash),
+        storage_version_hash: (kind.verbs.contains(&"list") && !reviews::is_virtual(kind)).then(hash),
         ..Resource::default()
     }
 }

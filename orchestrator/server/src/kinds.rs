@@ -56,6 +56,7 @@ mod problem;
 mod replica_set;
 mod replication_controller;
 mod resource_claim;
+pub mod resource_metrics;
 pub mod resource_names;
 mod resource_quota;
 mod resource_slice;
@@ -129,6 +130,10 @@ pub static KINDS: &[&Kind] = &[
     &event::reported::REPORTED_EVENT,
     &flow_schema::FLOW_SCHEMA,
     &priority_level::PRIORITY_LEVEL,
+    &resource_metrics::NODE_V1,
+    &resource_metrics::POD_V1,
+    &resource_metrics::NODE_V1BETA1,
+    &resource_metrics::POD_V1BETA1,
     &ingress_class::INGRESS_CLASS,
     &ingress::INGRESS,
     &ip_address::IP_ADDRESS,

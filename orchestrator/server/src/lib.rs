@@ -56,6 +56,7 @@ mod tap;
 pub mod tokens;
 mod twins;
 mod update;
+pub mod usage;
 mod versions;
 mod watch;
 mod webhook_client;

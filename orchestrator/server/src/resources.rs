@@ -11,7 +11,7 @@ use crate::aggregation::Remote;
 use crate::aggregation::relay::relay;
 use crate::audit::Annotated;
 use crate::call::Call;
-use crate::kinds::Scope;
+use crate::kinds::{Scope, resource_metrics};
 use crate::pipeline::Caller;
 use crate::registry::KindRef;
 use crate::reply::{self, Status};
@@ -19,7 +19,7 @@ use crate::route::Route;
 use crate::server::Server;
 use crate::{
     accept, component_status, create, delete, get, list, patch, paths, reviews, secret_keys, subresources, table,
-    update, watch,
+    update, usage, watch,
 };
 
 pub async fn serve(State(server): State<Server>, request: Request) -> Response {
@@ -113,6 +113,9 @@ async fn dispatch(call: Call, head: http::Request<()>, body: Body) -> Result<Res
     if call.entry.resource.is_none() {
         if call.kind().kind == "ComponentStatus" {
             return component_status::serve(&call);
+        }
+        if call.kind().group == resource_metrics::GROUP {
+            return usage::answer::serve(&call).await;
         }
         return reviews::create(call, body).await;
     }

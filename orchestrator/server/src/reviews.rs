@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::call::{Call, FieldValidation, text};
 use crate::kinds::component_status::COMPONENT_STATUS;
 use crate::kinds::json::items;
-use crate::kinds::{Kind, Scope};
+use crate::kinds::{Kind, Scope, resource_metrics};
 use crate::reply::{self, Status};
 use crate::route::equalities;
 use crate::seams::{Attributes, Decision, Identity};
@@ -17,7 +17,7 @@ const INVALID_TOKEN: &str = "invalid bearer token";
 
 /// Kinds that are asked or said and never stored.
 pub fn is_virtual(kind: &Kind) -> bool {
-    std::ptr::eq(kind, &COMPONENT_STATUS) || kind.verbs == ["create"]
+    std::ptr::eq(kind, &COMPONENT_STATUS) || kind.group == resource_metrics::GROUP || kind.verbs == ["create"]
 }
 
 /// Nothing is stored, so there is neither a table nor metadata to show.

@@ -23,6 +23,7 @@ use crate::pipeline;
 use crate::registry::Registry;
 use crate::seams::{Admit, Authenticate, Authorize, Cluster, Identity, IssueToken, Keys, Relay, Sealer};
 use crate::tap::Tap;
+use crate::usage::Usage;
 use crate::webhook_client::Lines;
 
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -114,6 +115,8 @@ pub struct Shared {
     pub(crate) tunnels: Mutex<JoinSet<()>>,
     /// To webhooks.
     pub(crate) lines: Arc<Lines>,
+    /// What nodes and pods use.
+    pub(crate) usage: Arc<Usage>,
 }
 
 impl Deref for Server {
@@ -150,6 +153,7 @@ impl Server {
             ending: CancellationToken::new(),
             tunnels: Mutex::default(),
             lines: Arc::default(),
+            usage: Arc::default(),
         })))
     }
 

@@ -13,6 +13,7 @@ mod reading;
 mod replay;
 mod serving;
 mod twins;
+mod usage;
 mod writing;
 
 use std::sync::Arc;

@@ -41,6 +41,16 @@ impl Quantity {
         Self { nano: i128::from(milli) * (NANO / 1_000), format: Format::Decimal }
     }
 
+    /// Thousand-millionths of a unit, as `100n` counts them.
+    pub fn from_nano(nano: u64) -> Self {
+        Self { nano: i128::from(nano), format: Format::Decimal }
+    }
+
+    /// Whole units, written with binary suffixes.
+    pub fn from_bytes(bytes: u64) -> Self {
+        Self { nano: i128::from(bytes).saturating_mul(NANO).min(MAX), format: Format::Binary }
+    }
+
     pub fn from_whole(whole: i64) -> Self {
         Self { nano: i128::from(whole) * NANO, format: Format::Decimal }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 /// Labels as objects carry them.
 pub type Labels = BTreeMap<String, String>;
@@ -37,6 +37,55 @@ pub fn requirement(operator: &str, values: &[String], found: Option<&String>) ->
     }
 }
 
+/// A selector as `status.selector` of a scale and queries write it: `a=b,c!=d,e in (f,g),h,!i`.
+///
+/// # Errors
+/// The term that is none.
+pub fn parse(text: &str) -> Result<LabelSelector, String> {
+    let (mut terms, mut depth) = (vec![String::new()], 0_usize);
+    for c in text.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        match (c, depth) {
+            (',', 0) => terms.push(String::new()),
+            _ => terms.last_mut().expect("there is always one").push(c),
+        }
+    }
+    let terms = terms.iter().map(|term| term.trim()).filter(|term| !term.is_empty());
+    let terms = terms.map(|term| parse_term(term).ok_or_else(|| format!("unable to parse requirement: {term}")));
+    Ok(LabelSelector { match_expressions: Some(terms.collect::<Result<_, _>>()?), match_labels: None })
+}
+
+fn parse_term(term: &str) -> Option<LabelSelectorRequirement> {
+    let made = |key: &str, operator: &str, values: Vec<String>| {
+        let (key, operator) = (key.trim().to_owned(), operator.to_owned());
+        let is_key = !key.is_empty() && !key.contains(|c: char| c.is_whitespace() || "=!(),".contains(c));
+        is_key.then_some(LabelSelectorRequirement { key, operator, values: Some(values) })
+    };
+    if let Some((head, list)) = term.strip_suffix(')').and_then(|term| term.split_once('(')) {
+        let values = list.split(',').map(|value| value.trim().to_owned()).collect();
+        let (key, word) = head.trim().rsplit_once(char::is_whitespace)?;
+        return match word {
+            "in" => made(key, "In", values),
+            "notin" => made(key, "NotIn", values),
+            _ => None,
+        };
+    }
+    if let Some((key, value)) = term.split_once("!=") {
+        return made(key, "NotIn", vec![value.trim().to_owned()]);
+    }
+    if let Some((key, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
+        return made(key, "In", vec![value.trim().to_owned()]);
+    }
+    match term.strip_prefix('!') {
+        Some(key) => made(key, "DoesNotExist", Vec::new()),
+        None => made(term, "Exists", Vec::new()),
+    }
+}
+
 fn compared(values: &[String], found: Option<&String>) -> Option<(i64, i64)> {
     Some((found?.parse().ok()?, values.first()?.parse().ok()?))
 }
@@ -44,6 +93,21 @@ fn compared(values: &[String], found: Option<&String>) -> Option<(i64, i64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_written_selector_is_read() {
+        let check = |selector: &str, labels: &str| {
+            let pairs = labels.split(' ').filter_map(|pair| pair.split_once('='));
+            let labels: Labels = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+            parse(selector).map(|selector| matches(&selector, Some(&labels)))
+        };
+        assert_eq!(check("", "a=b"), Ok(true));
+        assert_eq!(check("a=b,c!=d", "a=b"), Ok(true));
+        assert_eq!(check("a==b , c notin (d, e)", "a=b c=e"), Ok(false));
+        assert_eq!(check("x.y/a in (b,c),!d,e", "x.y/a=c e=1"), Ok(true));
+        assert_eq!(check("!a", "a=b"), Ok(false));
+        assert!(check("a near (b)", "").is_err() && check("a b", "").is_err() && check("=b", "").is_err());
+    }
 
     #[test]
     fn requirements_match_as_upstream_does() {

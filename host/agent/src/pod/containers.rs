@@ -58,7 +58,7 @@ impl Task {
                     _ => old.as_ref().map(|ended| ended.id.clone()),
                 };
                 slot.last = old;
-                slot.begin(id, image, at);
+                slot.begin(id, Some(image), at);
                 if let Some(older) = older {
                     self.forget(older);
                 }

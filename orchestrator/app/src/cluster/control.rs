@@ -302,6 +302,7 @@ pub fn start_loops(
     certificates: &Arc<Certificates>,
     parts: &mut Parts,
 ) -> Informers {
+    parts.run(amphipod_server::usage::scrape::follow(server.clone()));
     let identity = |user: &str| Identity::new(user, &["system:authenticated"]);
     let informers = Informers::new(server.source(Identity::system_masters()));
     let reporter = |component: &str| Reporter { component: component.to_owned(), instance: String::new() };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use amphipod_agent::{Agent, Events, Options, Runtimes, Severity};
+use amphipod_agent::{Agent, Events, Options, Runtimes, Severity, Simulator, simulated};
 use amphipod_api::events::{Recorder, Reporter, Severity as Recorded};
 use amphipod_api::{Informer, Informers};
 use amphipod_images::WasmImages;
@@ -84,6 +84,20 @@ pub async fn start(parent: Parent<'_>, name: &str, parts: &mut Parts) -> anyhow:
         Ok(())
     });
     Ok(())
+}
+
+/// Keeps simulated nodes alive and claims to run their pods; without any it costs nothing.
+pub fn simulate(server: &Server, relay: &LocalRelay, informers: Informers, parts: &mut Parts) {
+    let client = server.client(Identity::new("system:node-simulator", &["system:masters", "system:authenticated"]));
+    let reporter = Reporter { component: "node-simulator".to_owned(), instance: String::new() };
+    let events = Arc::new(ToRecorder(Recorder::start(client.clone(), reporter)));
+    let simulator = Simulator::new(simulated::Options { client, informers, events });
+    relay.simulate(simulator.clone());
+    let shutdown = parts.shutdown.clone();
+    parts.tasks.spawn(async move {
+        simulator.run(shutdown).await;
+        Ok(())
+    });
 }
 
 /// Says that this node is the control plane's too: a node may not say so of itself.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Desired, Repair, Settings};
 use crate::certificates::FRONT_PROXY_USER;
 use crate::discovery::PRIORITIES;
-use crate::kinds::{KINDS, flow_defaults};
+use crate::kinds::{KINDS, flow_defaults, resource_metrics};
 
 pub(super) const NAMESPACES: &str = "/api/v1/namespaces";
 
@@ -83,7 +83,9 @@ fn api_services() -> Vec<Desired> {
             "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
             "metadata": {"name": format!("{version}.{group}"), "labels": labels}, "spec": spec,
         });
-        let repair = Repair::Members(&["spec"]);
+        // Who installs a metrics server means it to answer.
+        let is_replaceable = *group == resource_metrics::GROUP;
+        let repair = if is_replaceable { Repair::Never } else { Repair::Members(&["spec"]) };
         Desired { repair, ..cluster("/apis/apiregistration.k8s.io/v1/apiservices", object) }
     };
     served.map(service).collect()

@@ -183,7 +183,14 @@ fn aggregates() -> Vec<Desired> {
         labelled(whole("view", &[view]), "edit"),
         labelled(whole("edit", &[edit, view]), "admin"),
         whole("admin", &[edit, view, admin]),
+        metrics_reader(),
     ]
+}
+
+/// What metrics-server's manifests bring, so that who looks for it finds it.
+fn metrics_reader() -> Desired {
+    let role = cluster_role("system:aggregated-metrics-reader", rules(&[("metrics.k8s.io", "pods,nodes", READ)]));
+    ["view", "edit", "admin"].into_iter().fold(role, labelled)
 }
 
 /// What every node may do where the Node authorizer (`authz/nodes.rs`) draws no closer line.

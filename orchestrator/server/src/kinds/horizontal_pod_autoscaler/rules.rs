@@ -25,8 +25,8 @@ pub fn validate(autoscaler: &Value) -> Vec<Problem> {
     let mut problems = metadata::validate(autoscaler, Scope::Namespaced, names::subdomain);
     let (spec, status) = (&autoscaler["spec"], &autoscaler["status"]);
     let (least, most) = (spec["minReplicas"].as_i64(), spec["maxReplicas"].as_i64().unwrap_or(0));
-    if let Some(least) = least.filter(|least| *least < 1) {
-        problems.push(Problem::invalid("spec.minReplicas", least, "must be greater than or equal to 1"));
+    if let Some(least) = least.filter(|least| *least < 0) {
+        problems.push(Problem::invalid("spec.minReplicas", least, "must be greater than or equal to 0"));
     }
     if most < 1 {
         problems.push(Problem::invalid("spec.maxReplicas", most, "must be greater than 0"));
@@ -85,6 +85,12 @@ fn validate_rules(rules: &Value, path: &str) -> Vec<Problem> {
         if window > WINDOW_SECONDS_MAX {
             let detail = format!("must be less than or equal to {WINDOW_SECONDS_MAX}");
             problems.push(Problem::invalid(at("stabilizationWindowSeconds"), window, &detail));
+        }
+    }
+    if is_set(&rules["tolerance"]) {
+        let shown = scalar(&rules["tolerance"]);
+        if quantity::milli(&shown).is_some_and(|milli| milli < 0) {
+            problems.push(Problem::invalid(at("tolerance"), shown, "must be greater than or equal to 0"));
         }
     }
     let select = text(&rules["selectPolicy"]);

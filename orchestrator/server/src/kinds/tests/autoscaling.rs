@@ -82,14 +82,28 @@ fn rules_of_autoscalers() {
     let check = |spec: &str, expect| refused(&format!("{{{V2}, {METADATA}, spec: {{{spec}}}}}"), expect);
     check(&format!("maxReplicas: 3, {TARGET}"), expect![[""]]);
     check(
-        "minReplicas: 0, maxReplicas: 0",
+        "minReplicas: -1, maxReplicas: 0",
         expect![[r#"
-        spec.minReplicas: Invalid value: 0: must be greater than or equal to 1
+        spec.minReplicas: Invalid value: -1: must be greater than or equal to 0
         spec.maxReplicas: Invalid value: 0: must be greater than 0
         spec.scaleTargetRef.kind: Required value
         spec.scaleTargetRef.name: Required value
-        spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas
     "#]],
+    );
+    check(
+        &format!(
+            "{TARGET}, minReplicas: 0, maxReplicas: 1, behavior: {{scaleDown: {{tolerance: '-1', policies: [{{type: Pods, value: 1, periodSeconds: 1}}]}}}}"
+        ),
+        expect![[r#"
+        spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas
+        spec.behavior.scaleDown.tolerance: Invalid value: "-1": must be greater than or equal to 0
+    "#]],
+    );
+    check(
+        &format!(
+            "{TARGET}, minReplicas: 0, maxReplicas: 1, metrics: [{{type: External, external: {{metric: {{name: queue}}, target: {{type: AverageValue, averageValue: '5'}}}}}}]"
+        ),
+        expect![[""]],
     );
     check(
         &format!(
