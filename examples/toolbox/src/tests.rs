@@ -153,6 +153,8 @@ fn what_is_missing_is_refused_in_clear_words() {
             "sh: A: gone\n2\nsh: more than 64 functions and subshells within each other\n",
             2,
         ),
+        ("[[ a = a ]]", "sh: [[: not found\n", 127),
+        ("a[0]=1", "sh: there are no arrays in this shell\n", 2),
         ("set -k", "sh: set: -k: not an option of this shell\n", 2),
     ]);
     let (output, code) = told(&["sh", "-c", "if true; then echo"]);
